@@ -1,0 +1,1 @@
+"""The nouns of kneeimg, all frozen: grids, volumes, label maps, films, surfaces, visits."""

@@ -1,0 +1,304 @@
+"""One error tree and the reason codes, the vocabulary in which kneeimg refuses and warns.
+
+Error tree::
+
+    KneeimgError
+    ├── InputError            a file, series, mask or film that cannot be trusted
+    │   ├── DicomError        reading and assembling DICOM
+    │   └── MaskError         a segmentation that does not fit its image or its scheme
+    ├── StudyError            study file, participants, visits, settings
+    ├── GeometryError         grids, frames of reference and transforms that do not agree
+    ├── MeasurementError      a quantity that cannot be measured on this anatomy
+    ├── RegistrationError     two visits that could not be aligned
+    └── OutputError           a result that could not be written
+
+Every error carries one :class:`Finding`: a stable reason code, where it was found, what was
+expected, what was found and what to do. A warning is the same `Finding`, recorded and not raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Behaviour(StrEnum):
+    """What kneeimg does when a reason code applies."""
+
+    REFUSE = "refuse"  # no number is given
+    SKIP = "skip"  # not an input for this task; recorded
+    FLAG = "flag"  # measured; every row carries the flag
+    NOTE = "note"  # measured; recorded once with the case
+
+
+class ReasonCode(StrEnum):
+    """Stable public names for everything that can be wrong with an input or a result."""
+
+    # DICOM series assembly
+    MISSING_SLICES = "MISSING_SLICES"
+    EXTENT_MISMATCH = "EXTENT_MISMATCH"
+    DUPLICATE_DROPPED = "DUPLICATE_DROPPED"
+    CONFLICTING_DUPLICATE = "CONFLICTING_DUPLICATE"
+    NONUNIFORM_SPACING = "NONUNIFORM_SPACING"
+    SHEARED_STACK = "SHEARED_STACK"
+    MIXED_ORIENTATION = "MIXED_ORIENTATION"
+    MIXED_FRAMES = "MIXED_FRAMES"
+    LOCALIZER = "LOCALIZER"
+    SPACING_TAG_DISAGREES = "SPACING_TAG_DISAGREES"
+    AMBIGUOUS_SERIES = "AMBIGUOUS_SERIES"
+    NO_GEOMETRY = "NO_GEOMETRY"
+    TOO_FEW_SLICES = "TOO_FEW_SLICES"
+    UNSUPPORTED_TRANSFER_SYNTAX = "UNSUPPORTED_TRANSFER_SYNTAX"
+    LOSSY_COMPRESSED = "LOSSY_COMPRESSED"
+    TRUNCATED_PIXEL_DATA = "TRUNCATED_PIXEL_DATA"
+    NOT_DICOM = "NOT_DICOM"
+    BAD_DICOM = "BAD_DICOM"
+    NOT_AN_IMAGE = "NOT_AN_IMAGE"
+    UNSUPPORTED_IMAGE = "UNSUPPORTED_IMAGE"
+    TOO_LARGE = "TOO_LARGE"
+    NO_RULE_MATCHES = "NO_RULE_MATCHES"
+    # radiographs
+    NO_PIXEL_SPACING = "NO_PIXEL_SPACING"
+    ZERO_PIXEL_SPACING = "ZERO_PIXEL_SPACING"
+    INVERTED_POLARITY = "INVERTED_POLARITY"
+    IMPLANT_SUSPECTED = "IMPLANT_SUSPECTED"
+    OBJECT_IN_VIEW = "OBJECT_IN_VIEW"
+    JOINT_OUT_OF_VIEW = "JOINT_OUT_OF_VIEW"
+    KNEE_NOT_FOUND = "KNEE_NOT_FOUND"
+    BONE_ON_BONE = "BONE_ON_BONE"
+    MARGIN_UNCERTAIN = "MARGIN_UNCERTAIN"
+    # side, person, visit, study
+    NO_LATERALITY = "NO_LATERALITY"
+    LATERALITY_CONFLICT = "LATERALITY_CONFLICT"
+    SUBJECT_MISMATCH = "SUBJECT_MISMATCH"
+    VISIT_OUT_OF_WINDOW = "VISIT_OUT_OF_WINDOW"
+    VISIT_MISSING = "VISIT_MISSING"
+    DUPLICATE_SCAN = "DUPLICATE_SCAN"
+    BAD_STUDY_FILE = "BAD_STUDY_FILE"
+    BAD_STUDY_ID = "BAD_STUDY_ID"
+    # masks and label maps
+    NO_MASK = "NO_MASK"
+    AMBIGUOUS_MASK = "AMBIGUOUS_MASK"
+    BAD_MASK_FILE = "BAD_MASK_FILE"
+    MASK_GRID_MISMATCH = "MASK_GRID_MISMATCH"
+    EMPTY_MASK = "EMPTY_MASK"
+    NO_BONE = "NO_BONE"
+    UNKNOWN_LABEL = "UNKNOWN_LABEL"
+    # measurement
+    TISSUE_MISSING = "TISSUE_MISSING"
+    REGION_EMPTY = "REGION_EMPTY"
+    FRAME_UNDEFINED = "FRAME_UNDEFINED"
+    RAY_MISSED = "RAY_MISSED"
+    UNDETERMINED_SHARE = "UNDETERMINED_SHARE"
+    IMPLAUSIBLE_THICKNESS = "IMPLAUSIBLE_THICKNESS"
+    BONE_CUT_BY_VIEW = "BONE_CUT_BY_VIEW"
+    FRAGMENTED_CARTILAGE = "FRAGMENTED_CARTILAGE"
+    COARSE_GRID = "COARSE_GRID"
+    GEOMETRY_INVALID = "GEOMETRY_INVALID"
+    # longitudinal
+    REGISTRATION_FAILED = "REGISTRATION_FAILED"
+    NO_BASELINE = "NO_BASELINE"
+    PROTOCOL_DRIFT = "PROTOCOL_DRIFT"
+    # output and environment
+    OUTPUT_NOT_WRITABLE = "OUTPUT_NOT_WRITABLE"
+    OUTPUT_FULL = "OUTPUT_FULL"
+    OUTPUT_CHANGED = "OUTPUT_CHANGED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was noticed about an input or a result.
+
+    Attributes
+    ----------
+    code : Stable reason code.
+    message : One sentence for a person.
+    where : File (relative), series or value it concerns.
+    expected : What kneeimg needed.
+    found : What was there instead.
+    action : What the user can do about it.
+    """
+
+    code: ReasonCode
+    message: str
+    where: str = ""
+    expected: str = ""
+    found: str = ""
+    action: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.code}: {self.message}"]
+        for name in ("where", "expected", "found", "action"):
+            value = getattr(self, name)
+            if value:
+                parts.append(f"  {name}: {value}")
+        return "\n".join(parts)
+
+
+class KneeimgError(Exception):
+    """Base of every error that kneeimg raises on purpose; `finding` says what and why."""
+
+    default_code: ClassVar[ReasonCode] = ReasonCode.INTERNAL_ERROR
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: ReasonCode | None = None,
+        where: str = "",
+        expected: str = "",
+        found: str = "",
+        action: str = "",
+    ) -> None:
+        self.finding = Finding(code or self.default_code, message, where, expected, found, action)
+        super().__init__(str(self.finding))
+
+    @property
+    def code(self) -> ReasonCode:
+        """Reason code of this error."""
+        return self.finding.code
+
+    @classmethod
+    def from_finding(cls, finding: Finding) -> KneeimgError:
+        """Raise-able error that carries an existing finding unchanged."""
+        error = cls(finding.message, code=finding.code)
+        error.finding = finding
+        error.args = (str(finding),)
+        return error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions cross the process pool; keyword-only arguments need help to unpickle.
+        return (type(self).from_finding, (self.finding,))
+
+
+class InputError(KneeimgError):
+    """An input that cannot be trusted."""
+
+    default_code = ReasonCode.BAD_DICOM
+
+
+class DicomError(InputError):
+    """A DICOM file or series that is refused."""
+
+
+class MaskError(InputError):
+    """A segmentation that is refused."""
+
+    default_code = ReasonCode.BAD_MASK_FILE
+
+
+class StudyError(KneeimgError):
+    """A study file, participant list, visit or setting that is refused."""
+
+    default_code = ReasonCode.BAD_STUDY_FILE
+
+
+class GeometryError(KneeimgError):
+    """Grids, frames of reference or transforms that do not agree."""
+
+    default_code = ReasonCode.GEOMETRY_INVALID
+
+
+class MeasurementError(KneeimgError):
+    """A quantity that cannot be measured on this anatomy."""
+
+    default_code = ReasonCode.REGION_EMPTY
+
+
+class RegistrationError(KneeimgError):
+    """Two visits that could not be aligned."""
+
+    default_code = ReasonCode.REGISTRATION_FAILED
+
+
+class OutputError(KneeimgError):
+    """A result that could not be written."""
+
+    default_code = ReasonCode.OUTPUT_NOT_WRITABLE
+
+
+_R, _S, _F, _N = Behaviour.REFUSE, Behaviour.SKIP, Behaviour.FLAG, Behaviour.NOTE
+
+#: What every code means and what kneeimg does about it; the documentation page is made from this.
+REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
+    ReasonCode.MISSING_SLICES: (_R, "A slice inside the stack is missing; nothing is interpolated"),
+    ReasonCode.EXTENT_MISMATCH: (_F, "Fewer or other end slices than the baseline or the protocol"),
+    ReasonCode.DUPLICATE_DROPPED: (_N, "The same slice twice with equal pixels; one was dropped"),
+    ReasonCode.CONFLICTING_DUPLICATE: (_R, "Two different images at one slice position"),
+    ReasonCode.NONUNIFORM_SPACING: (_R, "The distance between slices varies"),
+    ReasonCode.SHEARED_STACK: (_R, "Slice origins do not lie on one line along the normal"),
+    ReasonCode.MIXED_ORIENTATION: (_R, "Slices of one series do not lie parallel"),
+    ReasonCode.MIXED_FRAMES: (_R, "Slices of one series have different frames of reference"),
+    ReasonCode.LOCALIZER: (_S, "A scout or localizer, not a measurement series"),
+    ReasonCode.SPACING_TAG_DISAGREES: (
+        _N,
+        "SpacingBetweenSlices differs from the slice positions; the positions are used",
+    ),
+    ReasonCode.AMBIGUOUS_SERIES: (_R, "Several series fit and no rule picks one"),
+    ReasonCode.NO_GEOMETRY: (_R, "Position, orientation or pixel spacing is missing"),
+    ReasonCode.TOO_FEW_SLICES: (_R, "Too few slices to make a volume"),
+    ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX: (_R, "Pixel compression that kneeimg does not read"),
+    ReasonCode.LOSSY_COMPRESSED: (_F, "Pixels went through lossy compression"),
+    ReasonCode.TRUNCATED_PIXEL_DATA: (_R, "The file holds fewer pixels than its header says"),
+    ReasonCode.NOT_DICOM: (_S, "The file is not DICOM"),
+    ReasonCode.BAD_DICOM: (_R, "The DICOM file cannot be parsed"),
+    ReasonCode.NOT_AN_IMAGE: (_S, "A DICOM object without an image (report, state, directory)"),
+    ReasonCode.UNSUPPORTED_IMAGE: (_S, "An image of a kind that kneeimg does not measure"),
+    ReasonCode.TOO_LARGE: (_R, "The header announces more pixels than the limit"),
+    ReasonCode.NO_RULE_MATCHES: (_S, "No series-selection rule takes this series"),
+    ReasonCode.NO_PIXEL_SPACING: (_F, "No pixel spacing: ratios only, no millimetres"),
+    ReasonCode.ZERO_PIXEL_SPACING: (_F, "Pixel spacing is zero: ratios only, no millimetres"),
+    ReasonCode.INVERTED_POLARITY: (_N, "Grey values were inverted against the tag; corrected"),
+    ReasonCode.IMPLANT_SUSPECTED: (_R, "Metal in the joint: prosthesis, plate or screws"),
+    ReasonCode.OBJECT_IN_VIEW: (_F, "A small dense object (marker, bead) is in view"),
+    ReasonCode.JOINT_OUT_OF_VIEW: (_R, "The joint is cut by the edge of the image"),
+    ReasonCode.KNEE_NOT_FOUND: (_R, "No knee joint was recognised"),
+    ReasonCode.BONE_ON_BONE: (_F, "Joint space is closed: measured 0 mm"),
+    ReasonCode.MARGIN_UNCERTAIN: (_F, "A joint margin was found with low confidence"),
+    ReasonCode.NO_LATERALITY: (_R, "No source says left or right"),
+    ReasonCode.LATERALITY_CONFLICT: (_R, "Two sources of the side disagree"),
+    ReasonCode.SUBJECT_MISMATCH: (_R, "The person in the file is not the one in the study file"),
+    ReasonCode.VISIT_OUT_OF_WINDOW: (_F, "The scan date lies outside every visit window"),
+    ReasonCode.VISIT_MISSING: (_R, "A planned visit has no usable scan"),
+    ReasonCode.DUPLICATE_SCAN: (_S, "Another scan of this visit was nearer to its target day"),
+    ReasonCode.BAD_STUDY_FILE: (_R, "The study file, or a table it names, has a mistake"),
+    ReasonCode.BAD_STUDY_ID: (_R, "A study id outside [A-Za-z0-9-]{1,32}"),
+    ReasonCode.NO_MASK: (_R, "The series has no segmentation beside it and none was made"),
+    ReasonCode.AMBIGUOUS_MASK: (_R, "Several masks could belong to the series"),
+    ReasonCode.BAD_MASK_FILE: (_R, "The mask file cannot be read"),
+    ReasonCode.MASK_GRID_MISMATCH: (_R, "The mask lies on another grid than its image"),
+    ReasonCode.EMPTY_MASK: (_R, "The mask holds no labelled voxel"),
+    ReasonCode.NO_BONE: (_R, "The mask has cartilage but not the bone it lies on"),
+    ReasonCode.UNKNOWN_LABEL: (_R, "A label value that the scheme does not name"),
+    ReasonCode.TISSUE_MISSING: (_R, "The label map does not hold the tissue of this region"),
+    ReasonCode.REGION_EMPTY: (_R, "The region has no surface on this knee"),
+    ReasonCode.FRAME_UNDEFINED: (_R, "The bones do not determine an anatomical frame"),
+    ReasonCode.RAY_MISSED: (_F, "A ray from bone met no articular surface: undetermined, not 0"),
+    ReasonCode.UNDETERMINED_SHARE: (_F, "A notable share of the region is undetermined"),
+    ReasonCode.IMPLAUSIBLE_THICKNESS: (_F, "Mean thickness far outside the published range"),
+    ReasonCode.BONE_CUT_BY_VIEW: (_F, "The edge of the field of view cuts the joint surface"),
+    ReasonCode.FRAGMENTED_CARTILAGE: (_F, "Cartilage consists of many islands"),
+    ReasonCode.COARSE_GRID: (_F, "Voxels too large for the thickness that is claimed"),
+    ReasonCode.GEOMETRY_INVALID: (_R, "Grids, frames or transforms do not agree"),
+    ReasonCode.REGISTRATION_FAILED: (_R, "Follow-up bone could not be aligned with baseline"),
+    ReasonCode.NO_BASELINE: (_R, "No measured baseline to compare with"),
+    ReasonCode.PROTOCOL_DRIFT: (_F, "Scanner or protocol differs from baseline"),
+    ReasonCode.OUTPUT_NOT_WRITABLE: (_R, "The output folder cannot be written"),
+    ReasonCode.OUTPUT_FULL: (_R, "No space left for the output"),
+    ReasonCode.OUTPUT_CHANGED: (
+        _N,
+        "An output file no longer matches its manifest; measured again",
+    ),
+    ReasonCode.INTERNAL_ERROR: (_R, "A bug in kneeimg: please report it with the traceback"),
+}
+
+
+def behaviour(code: ReasonCode) -> Behaviour:
+    """What kneeimg does for a code.
+
+    >>> behaviour(ReasonCode.MISSING_SLICES)
+    <Behaviour.REFUSE: 'refuse'>
+    """
+    return REASONS[code][0]

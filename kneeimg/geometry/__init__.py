@@ -1,0 +1,1 @@
+"""Array arithmetic in millimetres: affines, rigid motion, fits. Knows no file, no anatomy."""

@@ -1,0 +1,1 @@
+"""Validated, documented settings: one object per stage, an unknown key is an error."""
