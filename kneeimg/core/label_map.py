@@ -38,13 +38,12 @@ class LabelMap:
     def __post_init__(self) -> None:
         if self.labels.shape != self.grid.shape:
             raise GeometryError(f"labels {self.labels.shape} on a grid of {self.grid.shape}")
-        for tissue, fraction in (self.probabilities or {}).items():
-            if fraction.shape != self.grid.shape:
-                raise GeometryError(f"{tissue.name} {fraction.shape} on {self.grid.shape}")
+        _require_shapes(self.probabilities or {}, self.grid)
 
     @classmethod
     def from_probabilities(cls, probabilities: ProbabilityMap, grid: Grid) -> LabelMap:
         """Soft map; the hard labels are the most probable tissue (background = the rest)."""
+        _require_shapes(probabilities, grid)
         best = np.zeros(grid.shape, dtype=np.uint8)
         rest = np.ones(grid.shape, dtype=np.float32)
         for fraction in probabilities.values():
@@ -101,3 +100,9 @@ class LabelMap:
     def with_grid(self, grid: Grid) -> LabelMap:
         """The same labels placed by another grid of equal shape."""
         return replace(self, grid=grid)
+
+
+def _require_shapes(probabilities: ProbabilityMap, grid: Grid) -> None:
+    for tissue, fraction in probabilities.items():
+        if fraction.shape != grid.shape:
+            raise GeometryError(f"{tissue.name} {fraction.shape} on a grid of {grid.shape}")
