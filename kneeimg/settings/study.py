@@ -1,0 +1,139 @@
+"""The study file `study.toml`: who, when, which series, which masks, how to measure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kneeimg.settings.base import Settings
+from kneeimg.settings.film import FilmSettings
+from kneeimg.settings.morphometry import MorphometrySettings
+from kneeimg.settings.reading import ReadingSettings, SeriesRule
+from kneeimg.settings.registration import RegistrationSettings
+
+StudyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,32}$")]
+PlannedKind = Literal["mri", "film"]
+
+
+class StudySection(Settings):
+    """Table `[study]`.
+
+    Attributes
+    ----------
+    id : Name of the study, letters, digits and hyphens.
+    participants : CSV of the participants, relative to the study file.
+    scans : CSV that lists every scan by path; None to find the scans in the DICOM folder.
+    label_scheme : How mask values name tissues, unless a row of `scans` says otherwise.
+    only_index_knee : Every scan shows the index knee of its participant. The study file is then a
+        source of the side, and a file that says otherwise is refused.
+    """
+
+    id: StudyId = "study"
+    participants: str = "participants.csv"
+    scans: str | None = None
+    label_scheme: str = "knee-v1"
+    only_index_knee: bool = False
+
+
+class VisitWindow(Settings):
+    """One `[[visits]]` table: a planned visit.
+
+    Attributes
+    ----------
+    name : Visit id, as in file names.
+    target_day : Planned day since baseline.
+    window_days : A scan belongs to the visit up to this many days before or after the target.
+    kinds : What is planned at this visit; None for every kind that the study has.
+    """
+
+    name: StudyId
+    target_day: int
+    window_days: Annotated[int, Field(ge=0)] = 14
+    kinds: tuple[PlannedKind, ...] | None = None
+
+    def holds(self, day: int) -> bool:
+        """Whether a day since baseline lies in the window.
+
+        >>> VisitWindow(name="M06", target_day=182, window_days=21).holds(203)
+        True
+        """
+        return abs(day - self.target_day) <= self.window_days
+
+
+#: Target day and window of the default schedule.
+DEFAULT_VISITS: tuple[VisitWindow, ...] = (
+    VisitWindow(name="BL", target_day=0, window_days=14),
+    VisitWindow(name="M01", target_day=30, window_days=14),
+    VisitWindow(name="M03", target_day=91, window_days=14),
+    VisitWindow(name="M06", target_day=182, window_days=21),
+    VisitWindow(name="M12", target_day=365, window_days=28),
+)
+
+
+class MaskSettings(Settings):
+    """Table `[masks]`: how a mask is found beside its DICOM series.
+
+    Attributes
+    ----------
+    inside : File-name patterns of a mask in the folder of the series' files.
+    beside : Endings of a mask in the parent folder, named after the series folder, e.g.
+        `dess_dseg.nii.gz` beside `dess/`.
+    """
+
+    inside: tuple[str, ...] = ("*.nii", "*.nii.gz", "*.nrrd", "*.mha", "*.mhd")
+    beside: tuple[str, ...] = tuple(
+        f"_{kind}.{ending}"
+        for kind in ("dseg", "probseg")
+        for ending in ("nii.gz", "nii", "nrrd", "mha")
+    )
+
+
+class StageSettings(Settings):
+    """Everything that changes a number: what a finished case is compared with.
+
+    Attributes
+    ----------
+    reading, morphometry, film, registration : Settings of each stage.
+    """
+
+    reading: ReadingSettings = ReadingSettings()
+    morphometry: MorphometrySettings = MorphometrySettings()
+    film: FilmSettings = FilmSettings()
+    registration: RegistrationSettings = RegistrationSettings()
+
+
+class StudyFile(StageSettings):
+    """The whole of `study.toml`; an unknown key anywhere is an error.
+
+    Attributes
+    ----------
+    study : What the study is called and where its tables are.
+    visits : Planned visits in order of their target day.
+    series : Rules that pick series, each `[[series]]`; none takes every usable series.
+    masks : How masks are found.
+    """
+
+    study: StudySection = StudySection()
+    visits: tuple[VisitWindow, ...] = DEFAULT_VISITS
+    series: tuple[SeriesRule, ...] = ()
+    masks: MaskSettings = MaskSettings()
+
+    @model_validator(mode="after")
+    def _visits_in_order(self) -> StudyFile:
+        names = [visit.name for visit in self.visits]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"visits need distinct names, at least one; found {names}")
+        days = [visit.target_day for visit in self.visits]
+        if days != sorted(set(days)):
+            raise ValueError(f"visits must be in order of target_day, found {days}")
+        return self
+
+    def stages(self) -> StageSettings:
+        """Only the settings that change a number."""
+        return StageSettings(
+            reading=self.reading,
+            morphometry=self.morphometry,
+            film=self.film,
+            registration=self.registration,
+        )

@@ -1,0 +1,1 @@
+"""The study: participants, visits and their windows. Never sees an image."""
