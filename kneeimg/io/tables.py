@@ -1,0 +1,248 @@
+"""The tables under OUT: rows with a fixed column order, as CSV and Parquet, without surprises.
+
+A cell of text that a spreadsheet would take for a formula is written with a leading apostrophe;
+numbers stay numbers, and a value that was not measured is an empty cell, never 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kneeimg.errors import Finding
+from kneeimg.io.atomic import write_bytes, write_text
+from kneeimg.io.results import KneeRecord
+
+Row = Mapping[str, Any]
+
+MEASUREMENT_COLUMNS = (
+    "participant",
+    "side",
+    "visit",
+    "day",
+    "kind",
+    "region",
+    "quantity",
+    "value",
+    "unit",
+    "status",
+    "reason",
+    "method",
+    "tab_source",
+    "aggregate",
+    "femur_fraction",
+    "spacing_source",
+    "qc_flags",
+    "series_uid_hash",
+    "software_version",
+    "model_sha256",
+)
+CHANGE_COLUMNS = (
+    "participant",
+    "side",
+    "kind",
+    "region",
+    "quantity",
+    "visit_from",
+    "visit_to",
+    "days",
+    "baseline",
+    "followup",
+    "change",
+    "change_pct",
+    "change_per_year",
+    "unit",
+    "status",
+    "reason",
+    "change_class",
+    "sdc",
+    "sdc_source",
+    "tab_source",
+    "registration_rms_mm",
+    "drift",
+    "method",
+    "software_version",
+)
+DISPOSITION_COLUMNS = (
+    "participant",
+    "visit",
+    "side",
+    "kind",
+    "source",
+    "series_uid_hash",
+    "status",
+    "code",
+    "message",
+    "expected",
+    "found",
+    "action",
+)
+WIDE_KEYS = ("participant", "side", "visit", "day")
+
+_FLOATS = frozenset(
+    {
+        "value",
+        "femur_fraction",
+        "baseline",
+        "followup",
+        "change",
+        "change_pct",
+        "change_per_year",
+        "sdc",
+        "registration_rms_mm",
+    }
+)
+_INTEGERS = frozenset({"day", "days"})
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class DispositionRow:
+    """What became of one scan, or of one planned scan that never came.
+
+    Attributes
+    ----------
+    participant, visit, side, kind : Study ids; empty where unknown.
+    source : Path relative to INPUT, or the study id when there is no file.
+    series_uid_hash : Names the series without its UID.
+    status : "measured", "refused", "skipped" or "missing".
+    finding : Why; None for a measured scan without remarks.
+    """
+
+    participant: str
+    visit: str
+    side: str
+    kind: str
+    source: str
+    status: str
+    series_uid_hash: str = ""
+    finding: Finding | None = None
+
+    def as_row(self) -> dict[str, str]:
+        """Values in the order of `DISPOSITION_COLUMNS`."""
+        finding = self.finding
+        return {
+            "participant": self.participant,
+            "visit": self.visit,
+            "side": self.side,
+            "kind": self.kind,
+            "source": self.source,
+            "series_uid_hash": self.series_uid_hash,
+            "status": self.status,
+            "code": finding.code.value if finding else "",
+            "message": finding.message if finding else "",
+            "expected": finding.expected if finding else "",
+            "found": finding.found if finding else "",
+            "action": finding.action if finding else "",
+        }
+
+
+def measurement_rows(record: KneeRecord) -> list[dict[str, Any]]:
+    """One row for each measurement of a knee, columns as `MEASUREMENT_COLUMNS`."""
+    context = record.context
+    shared = {
+        "participant": record.visit.participant,
+        "side": record.visit.side.value if record.visit.side else "",
+        "visit": record.visit.visit,
+        "day": record.visit.day,
+        "kind": record.kind,
+        "femur_fraction": context.femur_fraction,
+        "spacing_source": context.spacing_source,
+        "series_uid_hash": context.series_uid_hash,
+        "software_version": context.software_version,
+        "model_sha256": context.model_sha256,
+    }
+    rows = []
+    for m in record.measurements:
+        flags = dict.fromkeys((*m.flags, *record.flags))
+        own = {
+            "region": m.region,
+            "quantity": m.quantity,
+            "value": m.value,
+            "unit": m.unit,
+            "status": m.status.value,
+            "reason": m.reason.value if m.reason else "",
+            "method": m.method,
+            "tab_source": m.tab_source,
+            "aggregate": m.aggregate,
+            "qc_flags": ";".join(flag.value for flag in flags),
+        }
+        merged = shared | own
+        rows.append({column: merged[column] for column in MEASUREMENT_COLUMNS})
+    return rows
+
+
+def wide_rows(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Columns and rows with one row per knee and visit, named as the OAI files name them.
+
+    MR and film of one knee and visit share a row; `MT_ThCtAB_aMe` and the like are the columns.
+    """
+    columns = tuple(dict.fromkeys(f"{row['region']}_{row['quantity']}" for row in rows))
+    knees: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["participant"], row["side"], row["visit"])
+        knee = knees.setdefault(key, {name: row[name] for name in WIDE_KEYS})
+        if knee["day"] is None:
+            knee["day"] = row["day"]
+        knee[f"{row['region']}_{row['quantity']}"] = row["value"]
+    return WIDE_KEYS + columns, list(knees.values())
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Row], *, delimiter: str = ",") -> str:
+    """CSV text with a header; missing cells, None and NaN are empty.
+
+    >>> csv_text(("id", "x"), [{"id": "=1+1", "x": -2.5}, {"id": "b", "x": float("nan")}])
+    "id,x\\n'=1+1,-2.5\\nb,\\n"
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n", delimiter=delimiter)
+    writer.writerow([_cell(column) for column in columns])
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return buffer.getvalue()
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """CSV (or TSV, by the file name), atomically; see :func:`csv_text`."""
+    delimiter = "\t" if path.suffix == ".tsv" else ","
+    write_text(path, csv_text(columns, rows, delimiter=delimiter))
+
+
+def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Parquet with stated types: text, double or integer; None stays null, NaN becomes null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = [pa.array(_column(name, rows), type=_arrow_type(name)) for name in columns]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(arrays, names=list(columns)), buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue())
+
+
+def _column(name: str, rows: Sequence[Row]) -> list[Any]:
+    values = [row.get(name) for row in rows]
+    if name in _FLOATS:
+        return [None if v is None or math.isnan(v) else float(v) for v in values]
+    return values
+
+
+def _arrow_type(name: str) -> Any:
+    import pyarrow as pa
+
+    if name in _FLOATS:
+        return pa.float64()
+    return pa.int64() if name in _INTEGERS else pa.string()
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        text = str(value)
+        return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return repr(float(value)) if isinstance(value, float) else str(int(value))
