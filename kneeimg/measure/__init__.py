@@ -1,0 +1,1 @@
+"""Pure science: typed values in, measurements and maps out."""

@@ -1,0 +1,176 @@
+"""One bone of one knee: its surface with everything that was measured at its vertices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from kneeimg.core.anatomy import Bone, Plate
+from kneeimg.core.surface import Surface
+from kneeimg.geometry.affines import apply_affine
+from kneeimg.measure.canonical import CanonicalKnee
+from kneeimg.measure.frames import BoneFrame, femur_frame, tibia_frame
+from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
+from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set, smooth
+from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
+from kneeimg.measure.thickness import Articular, articular_surface, bone_to_articular
+from kneeimg.settings.morphometry import MorphometrySettings
+
+FloatArray = NDArray[np.float64]
+Plates = NDArray[np.uint8]
+
+#: A vertex of the articular surface belongs to the plate whose bone it stands on within this, mm.
+_FOOT_MM = 1.5
+#: cos 60°: steeper parts of the outer surface are the side walls of a plate, see `Articular`.
+_WALL_COSINE = 0.5
+#: Every third voxel along each axis is enough to find the shaft.
+_STRIDE = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredBone:
+    """What one bone of a label map yields.
+
+    Attributes
+    ----------
+    surface : Whole bone, local mm, with the vertex fields of `KneeMorphometry.surfaces`.
+    frame_found : Whether the plates could be told apart.
+    """
+
+    surface: Surface
+    frame_found: bool
+
+
+def measure_bone(
+    knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings
+) -> MeasuredBone | None:
+    """Surface, rays, plates, volumes of one bone; None when it is not in the label map."""
+    if bone.tissue not in knee.boxes:
+        return None
+    levels = level_sets(knee, bone, settings)
+    blurred = smooth(levels.bone, levels.affine, settings.sigma_normal_mm)
+    mesh = mesh_level_set(levels.bone, blurred, levels.affine)
+    if mesh is None:
+        return None
+    if bone.cartilage not in knee.boxes:
+        return MeasuredBone(_surface(mesh, np.zeros(len(mesh.vertices))), True)
+    surface = _surface(mesh, bone_to_articular(levels, mesh, settings))
+    would_be = _would_be_plates(bone, levels, mesh, surface.fields["ray_mm"], settings)
+    if would_be is None:
+        return MeasuredBone(surface, False)
+    shape = np.array(levels.bone.shape)
+    at_edge = np.any((mesh.index < 0.5) | (mesh.index > shape - 1.5), axis=1)
+    plate = plates_from_cover(
+        surface.fields["ray_mm"], mesh.area_mm2, mesh.faces, would_be, at_edge, settings
+    )
+    surface = _with_volumes(surface, plate, levels, articular_surface(levels, settings), settings)
+    return MeasuredBone(with_tab(surface, plate, settings), True)
+
+
+def _surface(mesh: Mesh, ray_mm: FloatArray) -> Surface:
+    """Bone surface on which nothing is covered yet."""
+    count = len(mesh.vertices)
+    fields = {
+        "thickness_mm": np.full(count, np.nan),
+        "ray_mm": ray_mm,
+        "state": np.zeros(count, dtype=np.uint8),
+        "plate": np.zeros(count, dtype=np.uint8),
+        "area_mm2": mesh.area_mm2,
+        "normals": mesh.normals,
+        "volume_mm3": np.zeros(count),
+        "articular_mm2": np.zeros(count),
+        "articular_mm3": np.zeros(count),
+    }
+    return Surface(mesh.vertices, mesh.faces, fields)
+
+
+def _would_be_plates(
+    bone: Bone,
+    levels: LevelSets,
+    mesh: Mesh,
+    ray_mm: FloatArray,
+    settings: MorphometrySettings,
+) -> Plates | None:
+    """(V,) plate on which each vertex would lie if covered; None without an anatomical frame."""
+    if bone is Bone.PATELLA:
+        return np.full(len(ray_mm), int(Plate.P), dtype=np.uint8)
+    covered = covered_by(ray_mm, settings)
+    shape = (mesh.vertices, mesh.normals, mesh.area_mm2, covered)
+    if bone is Bone.TIBIA:
+        frame = tibia_frame(*shape)
+        if frame is None:
+            return None
+        x_mm = frame.coordinates(mesh.vertices)[:, 0]
+        return tibia_plates(frame, mesh.vertices, tibia_split_mm(x_mm, mesh.area_mm2, covered))
+    frame = femur_frame(*shape, _inside_points(levels))
+    return None if frame is None else _femur_plates(frame, mesh.vertices, settings)
+
+
+def _femur_plates(
+    frame: BoneFrame, vertices: FloatArray, settings: MorphometrySettings
+) -> Plates | None:
+    coordinates = frame.coordinates(vertices)
+    lines = femur_lines(coordinates, settings.femur_fraction)
+    return None if lines is None else lines.plate_of(coordinates)
+
+
+def _inside_points(levels: LevelSets) -> FloatArray:
+    """(N, 3) local mm of points that fill the bone evenly."""
+    coarse = levels.bone[::_STRIDE, ::_STRIDE, ::_STRIDE] >= 0.5
+    return apply_affine(levels.affine, np.argwhere(coarse) * _STRIDE)
+
+
+def _with_volumes(
+    surface: Surface,
+    plate: Plates,
+    levels: LevelSets,
+    articular: Articular | None,
+    settings: MorphometrySettings,
+) -> Surface:
+    """Cartilage voxels and articular area, each given to the nearest bone vertex of tAB."""
+    inside = np.flatnonzero(plate != int(Plate.NONE))
+    if not len(inside):
+        return surface
+    tree = KDTree(surface.vertices[inside])
+    count = len(plate)
+    voxels = np.argwhere(levels.cartilage > 0)
+    amount = levels.cartilage[tuple(voxels.T)].astype(np.float64)
+    amount *= abs(np.linalg.det(levels.affine[:3, :3]))
+    owner = inside[tree.query(apply_affine(levels.affine, voxels))[1]]
+    surface = surface.with_fields(volume_mm3=_shares(owner, amount, count))
+    if articular is None:
+        return surface
+    return surface.with_fields(**_articular_shares(surface, inside, tree, articular, settings))
+
+
+def _shares(owner: NDArray[np.int64], amount: FloatArray, count: int) -> FloatArray:
+    """(count,) sum of the amounts of each owner."""
+    return np.bincount(owner, weights=amount, minlength=count).astype(np.float64)
+
+
+def _articular_shares(
+    surface: Surface,
+    inside: NDArray[np.int64],
+    tree: KDTree,
+    articular: Articular,
+    settings: MorphometrySettings,
+) -> dict[str, FloatArray]:
+    """Per bone vertex: area above it, and that area times its distance to the bone."""
+    foot_gap, nearest = tree.query(articular.foot_mm)
+    owner = inside[nearest]
+    cosine = np.einsum("ij,ij->i", articular.normals, surface.fields["normals"][owner])
+    counts = (
+        (articular.distance_mm >= settings.denuded_below_mm)
+        & (foot_gap <= _FOOT_MM)
+        & (cosine >= _WALL_COSINE)
+    )
+    owner, area = owner[counts], articular.area_mm2[counts]
+    length = len(surface.vertices)
+    distance = articular.distance_mm[counts]
+    return {
+        "articular_mm2": _shares(owner, area, length),
+        "articular_mm3": _shares(owner, area * distance, length),
+    }

@@ -1,0 +1,167 @@
+"""Every knee is measured as a right knee whose array axes run closest to +L, +P, +S.
+
+Array axes are permuted and flipped (views, no resampling) and a left knee is mirrored at x = 0, so
+that medial is +x. All arithmetic then sees the same arrays whatever the orientation of the file
+and whichever the side: the mirror law holds to the last bit by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from kneeimg.core.anatomy import Bone, Side, Tissue
+from kneeimg.core.grid import Grid, reorient_array
+from kneeimg.core.label_map import LabelMap
+from kneeimg.core.surface import Surface
+from kneeimg.errors import MaskError, ReasonCode
+from kneeimg.geometry.affines import from_linear
+
+FloatArray = NDArray[np.float64]
+Box = tuple[slice, slice, slice]
+
+_MIRROR = np.diag([-1.0, 1.0, 1.0])
+#: A tissue "begins" at this fraction of a voxel when the region of interest is cut out.
+_PRESENT = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CanonicalKnee:
+    """A label map as a right knee, cut to its bones and cartilage.
+
+    Attributes
+    ----------
+    label_map : The map after permuting and flipping axes, and mirroring a left knee.
+    boxes : Tissue to its bounding box in `label_map`; only tissues that are present.
+    start : (3,) index of the origin of local coordinates in `label_map`.
+    mirrored : Whether x was mirrored (a left knee).
+
+    Notes
+    -----
+    Local coordinates are mm along the patient axes with their origin at voxel `start`: small
+    numbers that do not depend on where the scanner put its origin.
+    """
+
+    label_map: LabelMap
+    boxes: dict[Tissue, Box]
+    start: tuple[int, int, int]
+    mirrored: bool
+
+    @property
+    def linear(self) -> FloatArray:
+        """(3, 3) mm per index step."""
+        return self.label_map.grid.affine[:3, :3]
+
+    def to_patient(self, local_mm: FloatArray) -> FloatArray:
+        """(..., 3) local mm to (..., 3) patient LPS+ mm."""
+        patient = local_mm + self.label_map.grid.to_mm(self.start)
+        return patient @ _MIRROR if self.mirrored else patient
+
+    def surface_to_patient(self, surface: Surface, frame_uid: str | None) -> Surface:
+        """A local surface in the patient frame; winding follows the mirror, normals too."""
+        fields = dict(surface.fields)
+        faces = surface.faces
+        if self.mirrored:
+            faces = np.ascontiguousarray(faces[:, ::-1])
+            fields["normals"] = fields["normals"] @ _MIRROR
+        return Surface(self.to_patient(surface.vertices), faces, fields, frame_uid)
+
+    def box_of(self, *tissues: Tissue, margin_mm: float) -> Box:
+        """Box around the tissues that are present, widened by a margin, inside the array."""
+        boxes = [self.boxes[tissue] for tissue in tissues if tissue in self.boxes]
+        spacing = self.label_map.grid.spacing_mm
+        widen = np.ceil(margin_mm / spacing).astype(int)
+        sides = []
+        for axis, count in enumerate(self.label_map.labels.shape):
+            low = min(box[axis].start for box in boxes) - widen[axis]
+            high = max(box[axis].stop for box in boxes) + widen[axis]
+            sides.append(slice(max(int(low), 0), min(int(high), count)))
+        return sides[0], sides[1], sides[2]
+
+    def fraction(self, tissue: Tissue, box: Box) -> NDArray[np.float32]:
+        """Float32 fraction of the tissue inside a box, array axes contiguous."""
+        if self.label_map.probabilities is None:
+            hard: NDArray[np.float32] = np.array(
+                self.label_map.labels[box] == int(tissue), dtype=np.float32, order="C"
+            )
+            return hard
+        if tissue not in self.label_map.probabilities:
+            return np.zeros(self.label_map.labels[box].shape, dtype=np.float32)
+        return np.ascontiguousarray(self.label_map.probabilities[tissue][box], dtype=np.float32)
+
+    def local_affine(self, box: Box) -> FloatArray:
+        """(4, 4) affine from indices of a cut-out box to local mm."""
+        corner = np.array([side.start for side in box], dtype=np.float64) - self.start
+        return from_linear(self.linear, self.linear @ corner)
+
+    def touches_edge(self, tissue: Tissue, axis: int, *, high: bool) -> bool:
+        """Whether the tissue reaches the first or last voxel along an array axis."""
+        side = self.boxes[tissue][axis]
+        edge = side.stop == self.label_map.labels.shape[axis] if high else side.start == 0
+        return bool(edge)
+
+
+def canonical_knee(label_map: LabelMap, side: Side) -> CanonicalKnee:
+    """Put a label map into canonical form.
+
+    Parameters
+    ----------
+    label_map : Any orientation.
+    side : Which knee it is; a left knee is mirrored.
+
+    Raises
+    ------
+    MaskError
+        `EMPTY_MASK` when no bone or cartilage is labelled.
+    """
+    grid, mirrored = label_map.grid, side is Side.LEFT
+    if mirrored:
+        grid = Grid(grid.shape, from_linear(_MIRROR) @ grid.affine, grid.frame_uid)
+    axes, flips = grid.closest_lps()
+    labels: NDArray[np.uint8] = reorient_array(label_map.labels, axes, flips)  # type: ignore[assignment]
+    soft = None
+    if label_map.probabilities is not None:
+        soft = {
+            tissue: reorient_array(fraction, axes, flips)
+            for tissue, fraction in label_map.probabilities.items()
+        }
+    turned = LabelMap(labels, grid.reorient(axes, flips), soft)  # type: ignore[arg-type]
+    boxes = _tissue_boxes(turned)
+    if not boxes:
+        raise MaskError("the mask holds no bone or cartilage", code=ReasonCode.EMPTY_MASK)
+    start = tuple(min(box[axis].start for box in boxes.values()) for axis in range(3))
+    return CanonicalKnee(turned, boxes, (start[0], start[1], start[2]), mirrored)
+
+
+def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
+    """Bounding boxes of the bones and their cartilage."""
+    wanted = [tissue for bone in Bone for tissue in (bone.tissue, bone.cartilage)]
+    boxes: dict[Tissue, Box] = {}
+    if label_map.probabilities is None:
+        found = find_objects(np.ascontiguousarray(label_map.labels))
+        for tissue in wanted:
+            box = found[int(tissue) - 1] if int(tissue) <= len(found) else None
+            if box is not None:
+                boxes[tissue] = (box[0], box[1], box[2])
+        return boxes
+    for tissue in wanted:
+        fraction = label_map.probabilities.get(tissue)
+        present = None if fraction is None else _bounding_box(fraction >= _PRESENT)
+        if present is not None:
+            boxes[tissue] = present
+    return boxes
+
+
+def _bounding_box(mask: NDArray[np.bool_]) -> Box | None:
+    """Smallest box around the true voxels; None when there is none."""
+    sides = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        hits = np.flatnonzero(mask.any(axis=others))
+        if not len(hits):
+            return None
+        sides.append(slice(int(hits[0]), int(hits[-1]) + 1))
+    return sides[0], sides[1], sides[2]

@@ -1,0 +1,83 @@
+"""Cartilage morphometry of one knee from its label map, in the nomenclature of Eckstein 2006."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kneeimg.core.anatomy import Bone, Side
+from kneeimg.core.label_map import LabelMap
+from kneeimg.core.measurement import Measurement
+from kneeimg.core.surface import Surface
+from kneeimg.errors import Finding
+from kneeimg.measure.bones import MeasuredBone, measure_bone
+from kneeimg.measure.canonical import canonical_knee
+from kneeimg.measure.qc import absent_regions, flags_of, input_findings, result_findings
+from kneeimg.measure.regions import summarise
+from kneeimg.settings.morphometry import MorphometrySettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KneeMorphometry:
+    """Everything that was measured on one knee.
+
+    Attributes
+    ----------
+    measurements : One for every entry of `planned_measurements()`, in that order.
+    surfaces : Bone to its whole surface, patient LPS+ mm, with vertex fields
+
+        - `thickness_mm`: mm where measured, 0 where denuded, NaN where undetermined or outside tAB
+        - `ray_mm`: ray distance at every vertex, 0 on bare bone, NaN where the ray failed
+        - `state` (`VertexState`), `plate` (`Plate`), `area_mm2`, `normals` (V, 3)
+        - `volume_mm3`, `articular_mm2`, `articular_mm3`: cartilage volume, articular area and
+          articular area × distance to bone that lie over the vertex
+    findings : What a reader should know about the input; the rows concerned carry the codes.
+    """
+
+    measurements: tuple[Measurement, ...]
+    surfaces: dict[Bone, Surface]
+    findings: tuple[Finding, ...]
+
+
+def measure_knee(
+    label_map: LabelMap, side: Side, settings: MorphometrySettings | None = None
+) -> KneeMorphometry:
+    """Thickness, areas and volumes of the cartilage of one knee.
+
+    Parameters
+    ----------
+    label_map : Hard or soft label map in any orientation, scheme `knee-v1`.
+    side : Which knee it is; medial and lateral follow from it.
+    settings : See :class:`MorphometrySettings`; None for the defaults.
+
+    Raises
+    ------
+    MaskError
+        `EMPTY_MASK`, or `NO_BONE` when cartilage is labelled without its bone.
+
+    Notes
+    -----
+    Two directed distances are averaged over the surface as in the published reference
+    (doi:10.1109/TMI.2007.907323); denuded bone counts as 0 in ThCtAB
+    (doi:10.1016/j.joca.2010.02.010).
+    """
+    settings = settings or MorphometrySettings()
+    label_map.require_measurable()
+    knee = canonical_knee(label_map, side)
+    measured: dict[Bone, MeasuredBone] = {}
+    for bone in Bone:
+        result = measure_bone(knee, bone, settings)
+        if result is not None:
+            measured[bone] = result
+    local = {bone: result.surface for bone, result in measured.items()}
+    found = input_findings(knee, measured, settings)
+    measurements = summarise(
+        local,
+        method="ray/soft" if label_map.is_soft else "ray/hard",
+        settings=settings,
+        absent=absent_regions(knee.boxes, measured),
+        flags=flags_of(found),
+    )
+    uid = label_map.grid.frame_uid
+    surfaces = {bone: knee.surface_to_patient(surface, uid) for bone, surface in local.items()}
+    findings = tuple(item.finding for item in found) + result_findings(measurements)
+    return KneeMorphometry(measurements, surfaces, findings)

@@ -1,0 +1,148 @@
+"""What a reader should know about a label map before trusting its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kneeimg.core.anatomy import PLATE_BONES, PLATE_UNIONS, Bone, Tissue
+from kneeimg.core.measurement import Measurement
+from kneeimg.errors import Finding, ReasonCode
+from kneeimg.measure.bones import MeasuredBone
+from kneeimg.measure.canonical import Box, CanonicalKnee
+from kneeimg.settings.morphometry import MorphometrySettings
+
+#: Cartilage that is not part of one of these many largest pieces, in % of its volume, is islands.
+_PIECES = {Bone.FEMUR: 1, Bone.TIBIA: 2, Bone.PATELLA: 1}
+_ISLAND_PCT = 3.0
+#: The cut of the field of view matters when it comes this close to cartilage, mm.
+_NEAR_MM = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class RegionFinding:
+    """A finding and the regions whose rows carry its code."""
+
+    finding: Finding
+    regions: tuple[str, ...]
+
+
+def regions_of(bone: Bone) -> tuple[str, ...]:
+    """Plates and their unions on one bone."""
+    return tuple(region for region in PLATE_UNIONS if PLATE_BONES[region] is bone)
+
+
+def absent_regions(
+    present: Mapping[Tissue, Box], bones: Mapping[Bone, MeasuredBone]
+) -> dict[str, ReasonCode]:
+    """Regions that have no tissue or no frame, with the reason."""
+    absent: dict[str, ReasonCode] = {}
+    for bone in Bone:
+        if bone not in bones or bone.cartilage not in present:
+            reason = ReasonCode.TISSUE_MISSING
+        elif not bones[bone].frame_found:
+            reason = ReasonCode.FRAME_UNDEFINED
+        else:
+            continue
+        absent |= dict.fromkeys(regions_of(bone), reason)
+    return absent
+
+
+def input_findings(
+    knee: CanonicalKnee, bones: Iterable[Bone], settings: MorphometrySettings
+) -> tuple[RegionFinding, ...]:
+    """Findings about the label map itself: voxel size, field of view, islands."""
+    found = [*_coarse(knee, settings)]
+    for bone in bones:
+        if bone.cartilage in knee.boxes:
+            found += [*_cut(knee, bone), *_islands(knee, bone)]
+    return tuple(found)
+
+
+def result_findings(measurements: Iterable[Measurement]) -> tuple[Finding, ...]:
+    """Findings about thickness values that carry a flag of their own."""
+    found = []
+    for row in measurements:
+        if row.quantity != "ThCcAB_aMe" or row.aggregate:
+            continue
+        for code in (ReasonCode.IMPLAUSIBLE_THICKNESS, ReasonCode.UNDETERMINED_SHARE):
+            if code in row.flags:
+                text = f"{row.region}: mean thickness {row.value:.2f} mm"
+                action = "look at the label map on its image"
+                found.append(Finding(code, text, row.region, found=text, action=action))
+    return tuple(found)
+
+
+def flags_of(found: Iterable[RegionFinding]) -> dict[str, tuple[ReasonCode, ...]]:
+    """Region to the codes that its rows carry."""
+    flags: dict[str, tuple[ReasonCode, ...]] = {}
+    for item in found:
+        for region in item.regions:
+            flags[region] = (*flags.get(region, ()), item.finding.code)
+    return flags
+
+
+def _coarse(knee: CanonicalKnee, settings: MorphometrySettings) -> list[RegionFinding]:
+    edge = float(knee.label_map.grid.spacing_mm.max())
+    if edge < settings.coarse_voxel_mm:
+        return []
+    finding = Finding(
+        ReasonCode.COARSE_GRID,
+        "voxels are long against the thickness of cartilage",
+        expected=f"under {settings.coarse_voxel_mm:g} mm",
+        found=f"{edge:.2f} mm",
+        action="compare only with visits of the same voxel size",
+    )
+    return [RegionFinding(finding, tuple(PLATE_UNIONS))]
+
+
+def _cut(knee: CanonicalKnee, bone: Bone) -> list[RegionFinding]:
+    """Whether the field of view cuts the bone beside its cartilage."""
+    near = knee.box_of(bone.cartilage, margin_mm=_NEAR_MM)
+    sides = []
+    for axis, count in enumerate(knee.label_map.labels.shape):
+        for end, name in ((0, "low"), (count - 1, "high")):
+            if not near[axis].start <= end < near[axis].stop:
+                continue
+            window = list(near)
+            window[axis] = slice(end, end + 1)
+            box = (window[0], window[1], window[2])
+            both = knee.fraction(bone.tissue, box) + knee.fraction(bone.cartilage, box)
+            if (both >= 0.5).any():
+                sides.append(f"{name} end of {'xyz'[axis]}")
+    if not sides:
+        return []
+    finding = Finding(
+        ReasonCode.BONE_CUT_BY_VIEW,
+        f"the field of view cuts the {bone} beside its cartilage",
+        where=str(bone),
+        found=", ".join(sides),
+        action="areas and volumes of this bone are those in view only",
+    )
+    return [RegionFinding(finding, regions_of(bone))]
+
+
+def _islands(knee: CanonicalKnee, bone: Bone) -> list[RegionFinding]:
+    """Whether a notable part of the cartilage lies outside its largest pieces."""
+    import cc3d
+
+    box = knee.box_of(bone.cartilage, margin_mm=0.0)
+    solid = knee.fraction(bone.cartilage, box) >= 0.5
+    sizes = np.bincount(cc3d.connected_components(solid, connectivity=26).ravel())[1:]
+    total = int(sizes.sum())
+    if not total:
+        return []
+    islands = total - int(np.sort(sizes)[::-1][: _PIECES[bone]].sum())
+    if 100.0 * islands / total < _ISLAND_PCT:
+        return []
+    finding = Finding(
+        ReasonCode.FRAGMENTED_CARTILAGE,
+        f"cartilage of the {bone} consists of {len(sizes)} pieces",
+        where=str(bone),
+        expected=f"at most {_ISLAND_PCT:g} % outside the {_PIECES[bone]} largest",
+        found=f"{100.0 * islands / total:.1f} %",
+        action="check the segmentation for islands",
+    )
+    return [RegionFinding(finding, regions_of(bone))]

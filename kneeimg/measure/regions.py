@@ -1,0 +1,221 @@
+"""From vertex values to one row per region and quantity.
+
+`summarise` needs surfaces only: the same function serves a single visit and a follow-up that
+carries the baseline's tAB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kneeimg.core.anatomy import AGGREGATE_SUMS, PLATE_BONES, PLATE_UNIONS, Bone, VertexState
+from kneeimg.core.measurement import Measurement
+from kneeimg.core.surface import Surface
+from kneeimg.errors import ReasonCode
+from kneeimg.measure.tab import COVERED, HOLES_FILLED
+from kneeimg.settings.morphometry import MorphometrySettings
+
+FloatArray = NDArray[np.float64]
+
+#: Quantity to unit, in the order of the rows of a plate.
+QUANTITY_UNITS: Mapping[str, str] = {
+    "VC": "mm^3",
+    "tAB": "mm^2",
+    "cAB": "mm^2",
+    "dAB": "mm^2",
+    "dABp": "%",
+    "AC": "mm^2",
+    "ThCtAB_aMe": "mm",
+    "ThCtAB_aSD": "mm",
+    "ThCtAB_aCV": "%",
+    "ThCcAB_aMe": "mm",
+    "ThCcAB_aSD": "mm",
+    "VCtAB": "mm",
+}
+
+#: Quantities whose sum over plates is reported for MFTC, LFTC and FTJ.
+SUMMED = ("VC", "tAB", "cAB", "dAB", "AC", "ThCtAB_aMe", "ThCcAB_aMe")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Vertex values of one region."""
+
+    state: NDArray[np.uint8]
+    area_mm2: FloatArray
+    ray_mm: FloatArray
+    volume_mm3: float
+    articular_mm2: float
+    articular_mm3: float
+
+
+def planned_measurements() -> tuple[tuple[str, str, str], ...]:
+    """(region, quantity, unit) of every row that a knee yields, measured or not.
+
+    Examples
+    --------
+    >>> planned_measurements()[0]
+    ('MT', 'VC', 'mm^3')
+    """
+    plates = [(r, q, unit) for r in PLATE_UNIONS for q, unit in QUANTITY_UNITS.items()]
+    sums = [(region, q, QUANTITY_UNITS[q]) for region in AGGREGATE_SUMS for q in SUMMED]
+    return tuple(plates + sums)
+
+
+def summarise(
+    surfaces: Mapping[Bone, Surface],
+    *,
+    method: str,
+    settings: MorphometrySettings,
+    tab_source: str | Mapping[str, str] | None = None,
+    absent: Mapping[str, ReasonCode] | None = None,
+    flags: Mapping[str, tuple[ReasonCode, ...]] | None = None,
+) -> tuple[Measurement, ...]:
+    """All planned measurements of a knee from its measured bone surfaces.
+
+    Parameters
+    ----------
+    surfaces : Bone to surface with the vertex fields of `KneeMorphometry.surfaces`.
+    method : Written in every row, "ray/soft" or "ray/hard".
+    settings : Limits for the flags.
+    tab_source : How tAB was obtained, for all regions or per region; None for "covered" or
+        "holes filled", as each region shows.
+    absent : Regions that cannot be measured, with the reason.
+    flags : Region to codes that its rows carry.
+
+    Returns
+    -------
+    One Measurement per entry of :func:`planned_measurements`, in that order.
+    """
+    rows: dict[tuple[str, str], Measurement] = {}
+    for region in PLATE_UNIONS:
+        reason = (absent or {}).get(region)
+        part = None if reason else _part(surfaces.get(PLATE_BONES[region]), region)
+        values = {} if part is None else _values(part)
+        context = {"method": method, "tab_source": _source(part, region, tab_source)}
+        codes = _codes(values, part, settings) + tuple((flags or {}).get(region, ()))
+        for quantity, unit in QUANTITY_UNITS.items():
+            value = values.get(quantity, math.nan)
+            if math.isnan(value):
+                why = reason or _why_missing(part)
+                row = Measurement.missing(region, quantity, unit, why, **context)
+            else:
+                row = Measurement(region, quantity, value, unit, **context, flags=codes)  # type: ignore[arg-type]
+            rows[region, quantity] = row
+    for region, members in AGGREGATE_SUMS.items():
+        for quantity in SUMMED:
+            rows[region, quantity] = _sum(region, [rows[m, quantity] for m in members])
+    return tuple(rows[region, quantity] for region, quantity, _ in planned_measurements())
+
+
+def _part(surface: Surface | None, region: str) -> _Part | None:
+    """Values of the vertices of a region; None when it has none."""
+    if surface is None:
+        return None
+    fields = surface.fields
+    codes = [int(plate) for plate in PLATE_UNIONS[region]]
+    inside = np.isin(fields["plate"], codes)
+    if not inside.any() or fields["area_mm2"][inside].sum() <= 0:
+        return None
+    return _Part(
+        fields["state"][inside],
+        fields["area_mm2"][inside],
+        fields["ray_mm"][inside],
+        *(float(fields[n][inside].sum()) for n in ("volume_mm3", "articular_mm2", "articular_mm3")),
+    )
+
+
+def _values(part: _Part) -> dict[str, float]:
+    """Quantities of one region; a quantity that this region has not is left out or NaN."""
+    measured = part.state == int(VertexState.MEASURED)
+    undetermined = part.state == int(VertexState.UNDETERMINED)
+    known = ~undetermined
+    total = float(part.area_mm2.sum())
+    covered = float(part.area_mm2[measured | undetermined].sum())
+    values = {
+        "VC": part.volume_mm3,
+        "tAB": total,
+        "cAB": covered,
+        "dAB": total - covered,
+        "dABp": 100.0 * (total - covered) / total,
+        "AC": part.articular_mm2,
+        "VCtAB": part.volume_mm3 / total,
+    }
+    if covered == 0:
+        return values | {"ThCtAB_aMe": 0.0, "ThCtAB_aSD": 0.0}
+    if not measured.any():
+        return values
+    mean_mm, sd_mm = _mean_sd(part.ray_mm[measured], part.area_mm2[measured])
+    if part.articular_mm2 > 0:  # the mean of both directed distances
+        mean_mm = 0.5 * (mean_mm + part.articular_mm3 / part.articular_mm2)
+    over_tab = np.where(measured, part.ray_mm, 0.0)[known]
+    sd_tab_mm = _mean_sd(over_tab, part.area_mm2[known])[1]
+    mean_tab_mm = mean_mm * covered / total
+    return values | {
+        "ThCtAB_aMe": mean_tab_mm,
+        "ThCtAB_aSD": sd_tab_mm,
+        "ThCtAB_aCV": 100.0 * sd_tab_mm / mean_tab_mm,
+        "ThCcAB_aMe": mean_mm,
+        "ThCcAB_aSD": sd_mm,
+    }
+
+
+def _mean_sd(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
+    """Weighted mean and SD.
+
+    >>> _mean_sd(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
+    (2.0, 1.0)
+    """
+    share = weights / weights.sum()
+    mean = float(share @ values)
+    return mean, math.sqrt(float(share @ (values - mean) ** 2))
+
+
+def _source(part: _Part | None, region: str, given: str | Mapping[str, str] | None) -> str:
+    if isinstance(given, str):
+        return given
+    if given is not None and region in given:
+        return given[region]
+    if part is None:
+        return ""
+    return HOLES_FILLED if (part.state == int(VertexState.DENUDED)).any() else COVERED
+
+
+def _codes(
+    values: Mapping[str, float], part: _Part | None, settings: MorphometrySettings
+) -> tuple[ReasonCode, ...]:
+    """Flags that follow from the values themselves."""
+    codes = []
+    if part is not None:
+        lost = part.area_mm2[part.state == int(VertexState.UNDETERMINED)].sum()
+        if 100.0 * lost / part.area_mm2.sum() > settings.undetermined_flag_pct:
+            codes.append(ReasonCode.UNDETERMINED_SHARE)
+    low, high = settings.plausible_mean_mm
+    if "ThCcAB_aMe" in values and not low <= values["ThCcAB_aMe"] <= high:
+        codes.append(ReasonCode.IMPLAUSIBLE_THICKNESS)
+    return tuple(codes)
+
+
+def _why_missing(part: _Part | None) -> ReasonCode:
+    """Empty region, or covered bone on which every ray failed."""
+    if part is None or not (part.state == int(VertexState.UNDETERMINED)).any():
+        return ReasonCode.REGION_EMPTY
+    return ReasonCode.RAY_MISSED
+
+
+def _sum(region: str, rows: list[Measurement]) -> Measurement:
+    """Sum over plates; missing as soon as one is, with the reason of the first."""
+    first = rows[0]
+    sources = tuple(dict.fromkeys(row.tab_source for row in rows if row.tab_source))
+    context = {"method": first.method, "tab_source": " + ".join(sources), "aggregate": "sum"}
+    reason = next((row.reason for row in rows if row.reason is not None), None)
+    if reason is not None:
+        return Measurement.missing(region, first.quantity, first.unit, reason, **context)
+    flags = tuple(dict.fromkeys(code for row in rows for code in row.flags))
+    total = sum(row.value for row in rows)
+    return Measurement(region, first.quantity, total, first.unit, **context, flags=flags)  # type: ignore[arg-type]

@@ -1,0 +1,245 @@
+"""Bone and articular surfaces as level sets, at sub-voxel precision.
+
+Two level sets, not one: with B the fraction of bone in a voxel and U = B + its own cartilage, the
+bone–cartilage interface is {B = 0.5} and the articular surface is {U = 0.5}. Each is a single
+edge, also under half a millimetre of cartilage, so neither the partial volume effect nor light
+smoothing thins the cartilage between them. (The cartilage fraction itself never reaches 0.5 in a
+film thinner than half a voxel: measuring its own edges is what makes thin cartilage vanish.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from kneeimg.core.anatomy import Bone
+from kneeimg.geometry.affines import apply_affine, spacing_of
+from kneeimg.measure.canonical import CanonicalKnee
+from kneeimg.settings.morphometry import MorphometrySettings
+
+FloatArray = NDArray[np.float64]
+Field = NDArray[np.float32]
+
+#: Room in mm around bone and cartilage for smoothing.
+MARGIN_MM = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelSets:
+    """Smoothed fields of one bone in one box.
+
+    Attributes
+    ----------
+    bone : (i, j, k) fraction B of the bone.
+    union : (i, j, k) fraction U of the bone and its cartilage; `bone` itself without cartilage.
+    cartilage : (i, j, k) fraction of cartilage, not smoothed.
+    affine : (4, 4) index to local mm.
+    """
+
+    bone: Field
+    union: Field
+    cartilage: Field
+    affine: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mesh:
+    """Triangles of one level set.
+
+    Attributes
+    ----------
+    index : (V, 3) vertex positions in fractional indices of the box.
+    vertices : (V, 3) the same in local mm.
+    faces : (F, 3) vertex numbers, counter-clockwise from outside.
+    normals : (V, 3) unit outward normals of the smoothed field.
+    area_mm2 : (V,) share of the surface area that belongs to each vertex.
+    """
+
+    index: FloatArray
+    vertices: FloatArray
+    faces: NDArray[np.int64]
+    normals: FloatArray
+    area_mm2: FloatArray
+
+
+def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -> LevelSets:
+    """Fields of a bone and its cartilage, bone cavities closed, both smoothed alike."""
+    box = knee.box_of(bone.tissue, bone.cartilage, margin_mm=MARGIN_MM)
+    solid = _close_cavities(knee.fraction(bone.tissue, box))
+    cartilage = knee.fraction(bone.cartilage, box)
+    union = np.minimum(solid + cartilage, np.float32(1.0))
+    soft = knee.label_map.is_soft
+    sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
+    affine = knee.local_affine(box)
+    return LevelSets(
+        smooth(solid, affine, sigma_mm), smooth(union, affine, sigma_mm), cartilage, affine
+    )
+
+
+def _close_cavities(solid: Field) -> Field:
+    """The bone without holes in its inside (an unlabelled lesion is bone, not joint)."""
+    import cc3d
+
+    parts = cc3d.connected_components(solid < 0.5, connectivity=6)
+    sizes = np.bincount(parts.ravel())
+    edge = np.unique(
+        np.concatenate([np.ravel(parts.take(end, axis)) for axis in range(3) for end in (0, -1)])
+    )
+    inner = np.setdiff1d(np.flatnonzero(sizes), np.append(edge, 0))
+    if not len(inner):
+        return solid
+    lookup = np.zeros(len(sizes), dtype=bool)
+    lookup[inner] = True
+    return np.where(lookup[parts], np.float32(1.0), solid)
+
+
+def smooth(field: Field, affine: FloatArray, sigma_mm: float) -> Field:
+    """Gaussian of `sigma_mm` along every axis; the image edge is continued outward."""
+    if sigma_mm == 0:
+        return field
+    sigma = sigma_mm / spacing_of(affine)
+    result: Field = gaussian_filter(field, sigma, mode="nearest", truncate=4.0)
+    return result
+
+
+def sample(field: Field, index: FloatArray) -> FloatArray:
+    """Trilinear values at (N, 3) fractional indices; NaN outside the box.
+
+    Examples
+    --------
+    >>> sample(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.array([[0.5, 0.5, 0.5]]))
+    array([3.5])
+    """
+    shape = np.array(field.shape)
+    outside = ((index < 0) | (index > shape - 1)).any(axis=1)
+    base = np.clip(np.floor(index), 0, np.maximum(shape - 2, 0)).astype(np.int64)
+    part = index - base
+    flat = field.ravel()
+    step_i, step_j = field.shape[1] * field.shape[2], field.shape[2]
+    corner = base[:, 0] * step_i + base[:, 1] * step_j + base[:, 2]
+    value = np.zeros(len(index))
+    for di in (0, 1):
+        wi = part[:, 0] if di else 1 - part[:, 0]
+        for dj in (0, 1):
+            wij = wi * (part[:, 1] if dj else 1 - part[:, 1])
+            here = corner + di * step_i + dj * step_j
+            low, high = flat[here], flat[here + 1]
+            value += wij * (low + part[:, 2] * (high - low))
+    value[outside] = np.nan
+    return value
+
+
+def mesh_level_set(field: Field, blurred: Field, affine: FloatArray) -> Mesh | None:
+    """Largest connected surface {field = 0.5}; None when there is none.
+
+    Parameters
+    ----------
+    field : (i, j, k) fraction, high inside.
+    blurred : (i, j, k) more strongly smoothed fraction, for the normals.
+    affine : (4, 4) index to local mm.
+
+    Notes
+    -----
+    A vertex owns a third of the area *vector* of each triangle around it, and its area is the
+    part of that vector along the smooth normal. The stairs of a binary mask, whose true length is
+    longer than the surface they stand for, thereby add nothing to the area.
+    """
+    index, faces = _flying_edges(field)
+    if not len(faces):
+        return None
+    index, faces = _largest_part(index, faces)
+    vertices = apply_affine(affine, index)
+    normals = gradient_normals(blurred, index, affine)
+    corners = vertices[faces]
+    vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 6.0
+    shares = _sum_at(faces, vectors, len(vertices))
+    flat = ~np.isfinite(normals).all(axis=1)  # no gradient: the mesh's own normal
+    lengths = np.linalg.norm(shares, axis=1)
+    normals[flat] = shares[flat] / np.maximum(lengths[flat], 1e-12)[:, None]
+    area = np.maximum(np.einsum("ij,ij->i", shares, normals), 0.0)
+    return Mesh(index, vertices, faces, normals, area)
+
+
+def _sum_at(faces: NDArray[np.int64], values: FloatArray, count: int) -> FloatArray:
+    """(count, 3) sums over the faces around each vertex."""
+    result = np.empty((count, 3))
+    flat = faces.ravel()
+    for axis in range(3):
+        weights = np.repeat(values[:, axis], 3)
+        result[:, axis] = np.bincount(flat, weights=weights, minlength=count)
+    return result
+
+
+def _flying_edges(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Vertices (V, 3) in indices and faces (F, 3) of {field = 0.5}, wound outward."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
+
+    values = np.ascontiguousarray(field)
+    image = vtkImageData()
+    image.SetDimensions(*values.shape[::-1])  # VTK's x runs fastest: our last axis
+    image.GetPointData().SetScalars(numpy_to_vtk(values.ravel()))
+    edges: Any = vtkFlyingEdges3D()
+    edges.SetInputData(image)
+    edges.SetValue(0, 0.5)
+    edges.ComputeNormalsOff()
+    edges.ComputeGradientsOff()
+    edges.ComputeScalarsOff()
+    edges.Update()
+    output = edges.GetOutput()
+    if output.GetNumberOfCells() == 0:
+        return np.empty((0, 3)), np.empty((0, 3), dtype=np.int64)
+    # float32 indices: 3e-5 of a voxel at index 400, a hundredth of a micrometre
+    points = vtk_to_numpy(output.GetPoints().GetData()).astype(np.float64)[:, ::-1]
+    faces = vtk_to_numpy(output.GetPolys().GetConnectivityArray()).reshape(-1, 3)
+    return np.ascontiguousarray(points), faces.astype(np.int64)[:, ::-1].copy()
+
+
+def _largest_part(
+    index: FloatArray, faces: NDArray[np.int64]
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """The connected part with the most triangles (islands of label noise are left out)."""
+    part = connected_parts(faces, len(index))
+    biggest = np.bincount(part[faces[:, 0]]).argmax()
+    keep = part == biggest
+    renumber = np.cumsum(keep) - 1
+    return index[keep], renumber[faces[keep[faces[:, 0]]]]
+
+
+def connected_parts(
+    faces: NDArray[np.int64], count: int, keep: NDArray[np.bool_] | None = None
+) -> NDArray[np.int32]:
+    """(count,) number of the connected part of each vertex, over edges between kept vertices."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
+    if keep is not None:
+        pairs = np.concatenate([pairs, faces[:, [2, 0]]])
+        pairs = pairs[keep[pairs[:, 0]] & keep[pairs[:, 1]]]
+    ones = np.ones(len(pairs), dtype=bool)
+    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr()
+    labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return labels
+
+
+def gradient_normals(blurred: Field, index: FloatArray, affine: FloatArray) -> FloatArray:
+    """(V, 3) unit vectors, mm frame, down the gradient of a field; NaN where it is flat."""
+    upper = np.array(blurred.shape) - 1.0
+    slopes = np.empty_like(index)
+    for axis in range(3):
+        ahead, behind = index.copy(), index.copy()
+        ahead[:, axis] = np.minimum(ahead[:, axis] + 1.0, upper[axis])
+        behind[:, axis] = np.maximum(behind[:, axis] - 1.0, 0.0)
+        reach = np.maximum(ahead[:, axis] - behind[:, axis], 1e-9)
+        slopes[:, axis] = (sample(blurred, ahead) - sample(blurred, behind)) / reach
+    outward = -slopes @ np.linalg.inv(affine[:3, :3])  # the gradient is a covector
+    length = np.linalg.norm(outward, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        normals: FloatArray = np.where(length > 1e-6, outward / length, np.nan)
+    return normals

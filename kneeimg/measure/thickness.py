@@ -1,0 +1,173 @@
+"""Thickness along rays: from the bone interface to the articular surface, and back.
+
+Method "ray/soft" or "ray/hard", after Wirth & Eckstein 2008 (doi:10.1109/TMI.2007.907323), who
+average both directed distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kneeimg.geometry.affines import spacing_of
+from kneeimg.measure.surfaces import Field, LevelSets, Mesh, mesh_level_set, sample, smooth
+from kneeimg.settings.morphometry import MorphometrySettings
+
+FloatArray = NDArray[np.float64]
+
+_LEVEL = 0.5
+#: Samples taken per pass; rays that are finished leave between passes.
+_STEPS_PER_PASS = 4
+#: False-position refinements after a crossing is bracketed.
+_REFINEMENTS = 2
+#: A start this close to the level lies on it (single-precision fields).
+_ON_LEVEL = 1e-4
+
+
+def crossing_mm(
+    field: Field,
+    start_index: FloatArray,
+    step_index: FloatArray,
+    *,
+    step_mm: float,
+    max_mm: float,
+    falling: bool,
+) -> FloatArray:
+    """Distance along each ray to the first place where a field crosses 0.5.
+
+    Parameters
+    ----------
+    field : (i, j, k) fraction.
+    start_index : (N, 3) fractional indices of the rays' origins.
+    step_index : (N, 3) index step per mm along each ray.
+    step_mm : Sampling distance, at most half a voxel.
+    max_mm : Rays end here.
+    falling : Look for the first fall below the level, else for the first rise to it.
+
+    Returns
+    -------
+    (N,) float64, mm
+        0 when the ray begins beyond the level already; NaN when it leaves the field or ends
+        without a crossing: a failed ray is never 0.
+
+    Notes
+    -----
+    The *first* crossing counts: a ray that goes on into another fold of cartilage, or into the
+    cartilage across the joint, has ended before it gets there.
+    """
+    sign = -1.0 if falling else 1.0
+
+    def beyond(rays: NDArray[np.int64], distance: FloatArray) -> FloatArray:
+        points = start_index[rays] + distance[:, None] * step_index[rays]
+        return sign * (sample(field, points) - _LEVEL)
+
+    result = np.full(len(start_index), np.nan)
+    active = np.arange(len(start_index))
+    value = beyond(active, np.zeros(len(active)))
+    on_level = value >= -_ON_LEVEL
+    result[active[on_level]] = 0.0
+    open_ = ~on_level & np.isfinite(value)
+    active, value = active[open_], value[open_]
+    travelled = 0.0
+    while len(active) and travelled < max_mm:
+        for _ in range(_STEPS_PER_PASS):
+            ahead = beyond(active, np.full(len(active), travelled + step_mm))
+            hit = ahead >= 0
+            if hit.any():
+                near = np.full(int(hit.sum()), travelled)
+                bracket = (near, near + step_mm, value[hit], ahead[hit])
+                result[active[hit]] = _refine(beyond, active[hit], *bracket)
+            travelled += step_mm
+            going = ~hit & np.isfinite(ahead)
+            active, value = active[going], ahead[going]
+    result[result > max_mm] = np.nan
+    return result
+
+
+def _refine(
+    function: Callable[[NDArray[np.int64], FloatArray], FloatArray],
+    rays: NDArray[np.int64],
+    near: FloatArray,
+    far: FloatArray,
+    near_value: FloatArray,
+    far_value: FloatArray,
+) -> FloatArray:
+    """Root between `near` (negative) and `far` (not negative) by false position."""
+    root = near - near_value * (far - near) / (far_value - near_value)
+    for _ in range(_REFINEMENTS):
+        value = function(rays, root)
+        past = value >= 0
+        far, far_value = np.where(past, root, far), np.where(past, value, far_value)
+        near, near_value = np.where(past, near, root), np.where(past, near_value, value)
+        gap = far_value - near_value
+        root = near - near_value * (far - near) / np.where(gap > 0, gap, 1.0)
+    return root
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Articular:
+    """The articular surface over a bone.
+
+    Attributes
+    ----------
+    vertices : (M, 3) local mm.
+    area_mm2 : (M,) area of each vertex.
+    distance_mm : (M,) distance to the bone along the inward normal; NaN where the ray failed.
+    foot_mm : (M, 3) where the ray met the bone; the vertex itself where it failed.
+    normals : (M, 3) unit outward normals.
+    """
+
+    vertices: FloatArray
+    area_mm2: FloatArray
+    distance_mm: FloatArray
+    foot_mm: FloatArray
+    normals: FloatArray
+
+
+def bone_to_articular(levels: LevelSets, mesh: Mesh, settings: MorphometrySettings) -> FloatArray:
+    """(V,) mm from each bone vertex along its normal to the articular surface.
+
+    0 on bare bone, where both surfaces are one; NaN where the ray found no articular surface
+    within `max_thickness_mm` or left the image.
+    """
+    return crossing_mm(
+        levels.union,
+        mesh.index,
+        mesh.normals @ np.linalg.inv(levels.affine[:3, :3]).T,
+        step_mm=_step_mm(levels),
+        max_mm=settings.max_thickness_mm,
+        falling=True,
+    )
+
+
+def articular_surface(levels: LevelSets, settings: MorphometrySettings) -> Articular | None:
+    """The part of {U = 0.5} that lies off the bone, with its distance to the bone.
+
+    The steep side walls at the rim of a plate are part of it; whoever sums up leaves them out.
+    """
+    mesh = mesh_level_set(
+        levels.union, smooth(levels.union, levels.affine, settings.sigma_normal_mm), levels.affine
+    )
+    if mesh is None:
+        return None
+    near = sample(levels.bone, mesh.index) < _LEVEL - _ON_LEVEL
+    index, normals = mesh.index[near], mesh.normals[near]
+    step_index = -normals @ np.linalg.inv(levels.affine[:3, :3]).T
+    distance = crossing_mm(
+        levels.bone,
+        index,
+        step_index,
+        step_mm=_step_mm(levels),
+        max_mm=settings.max_thickness_mm,
+        falling=False,
+    )
+    vertices = mesh.vertices[near]
+    foot = vertices - normals * np.nan_to_num(distance)[:, None]
+    return Articular(vertices, mesh.area_mm2[near], distance, foot, normals)
+
+
+def _step_mm(levels: LevelSets) -> float:
+    return 0.5 * float(spacing_of(levels.affine).min())
