@@ -4,7 +4,9 @@ Equal input gives equal bytes: matplotlib's defaults are used whatever the user'
 says, and nothing about the program or the time is written into the file.
 """
 
+from kneeimg.report.figures.course import visit_plot
+from kneeimg.report.figures.film import film_panel
 from kneeimg.report.figures.slices import qc_overlay
 from kneeimg.report.figures.views import change_views, thickness_views
 
-__all__ = ["change_views", "qc_overlay", "thickness_views"]
+__all__ = ["change_views", "film_panel", "qc_overlay", "thickness_views", "visit_plot"]

@@ -110,7 +110,7 @@ _PLACES = {
 }
 
 
-def _halo(colour: str) -> list[Any]:
+def halo(colour: str) -> list[Any]:
     """Outline that keeps text readable on bone, image and line."""
     from matplotlib.patheffects import withStroke
 
@@ -134,7 +134,7 @@ def write_letters(axes: Axes, plane: Plane, side: Side, colour: str) -> None:
             fontweight="bold",
             linespacing=1.15,
             multialignment=horizontal,
-            path_effects=_halo(colour),
+            path_effects=halo(colour),
         )
 
 
@@ -164,8 +164,24 @@ def write_scale_bar(axes: Axes, colour: str, length_mm: float = 20.0) -> None:
         ha="center",
         va="bottom",
         fontsize=7.5,
-        path_effects=_halo(colour),
+        path_effects=halo(colour),
     )
+
+
+def write_scale_bar_px(
+    axes: Axes, column_mm: float | None, otherwise: str, colour: str, length_mm: float = 20.0
+) -> None:
+    """Scale bar on axes in pixels of `column_mm`; without a pixel size the text `otherwise`."""
+    left, right = axes.get_xlim()
+    if column_mm is None:
+        axes.text(0.02, 0.025, otherwise, transform=axes.transAxes, color=colour, fontsize=8.5,
+                  path_effects=halo(colour))  # fmt: skip
+        return
+    share = length_mm / column_mm / abs(right - left)
+    axes.plot([0.02, 0.02 + share], [0.03, 0.03], color=colour, linewidth=2.0, marker="|",
+              markersize=7, transform=axes.transAxes, scalex=False, scaley=False)  # fmt: skip
+    axes.text(0.02 + share / 2, 0.045, f"{length_mm:g} mm", transform=axes.transAxes, color=colour,
+              ha="center", va="bottom", fontsize=8.5, path_effects=halo(colour))  # fmt: skip
 
 
 def bare_axes(axes: Axes, title: str, colour: str) -> None:
