@@ -26,8 +26,6 @@ Plates = NDArray[np.uint8]
 _FOOT_MM = 1.5
 #: cos 60°: steeper parts of the outer surface are the side walls of a plate, see `Articular`.
 _WALL_COSINE = 0.5
-#: Every third voxel along each axis is enough to find the shaft.
-_STRIDE = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +56,7 @@ def measure_bone(
     if bone.cartilage not in knee.boxes:
         return MeasuredBone(_surface(mesh, np.zeros(len(mesh.vertices))), True)
     surface = _surface(mesh, bone_to_articular(levels, mesh, settings))
-    would_be = _would_be_plates(bone, levels, mesh, surface.fields["ray_mm"], settings)
+    would_be = _would_be_plates(bone, mesh, surface.fields["ray_mm"], settings)
     if would_be is None:
         return MeasuredBone(surface, False)
     shape = np.array(levels.bone.shape)
@@ -89,7 +87,6 @@ def _surface(mesh: Mesh, ray_mm: FloatArray) -> Surface:
 
 def _would_be_plates(
     bone: Bone,
-    levels: LevelSets,
     mesh: Mesh,
     ray_mm: FloatArray,
     settings: MorphometrySettings,
@@ -105,7 +102,7 @@ def _would_be_plates(
             return None
         x_mm = frame.coordinates(mesh.vertices)[:, 0]
         return tibia_plates(frame, mesh.vertices, tibia_split_mm(x_mm, mesh.area_mm2, covered))
-    frame = femur_frame(*shape, _inside_points(levels))
+    frame = femur_frame(*shape)
     return None if frame is None else _femur_plates(frame, mesh.vertices, settings)
 
 
@@ -115,12 +112,6 @@ def _femur_plates(
     coordinates = frame.coordinates(vertices)
     lines = femur_lines(coordinates, settings.femur_fraction)
     return None if lines is None else lines.plate_of(coordinates)
-
-
-def _inside_points(levels: LevelSets) -> FloatArray:
-    """(N, 3) local mm of points that fill the bone evenly."""
-    coarse = levels.bone[::_STRIDE, ::_STRIDE, ::_STRIDE] >= 0.5
-    return apply_affine(levels.affine, np.argwhere(coarse) * _STRIDE)
 
 
 def _with_volumes(
