@@ -1,0 +1,39 @@
+"""DICOM in and out: series assembly, films, and writers for phantoms.
+
+Reading
+    :func:`find_series` lists what a folder holds, from headers alone, with every refusal;
+    :func:`select_series` picks one by the rules of a study; :func:`read_volume` and
+    :func:`read_radiograph` read the pixels; :func:`compare_extent` compares two scans.
+Writing
+    :func:`write_mr_series`, :func:`write_enhanced_mr`, :func:`write_radiograph`.
+"""
+
+from __future__ import annotations
+
+from kneeimg.io.dicom.extent import Extent, compare_extent, extent_of
+from kneeimg.io.dicom.inventory import find_series
+from kneeimg.io.dicom.records import Inventory, Scanner, SeriesRecord, finding_to_json
+from kneeimg.io.dicom.selection import matches, matching_rule, select_series
+from kneeimg.io.dicom.volumes import content_uid, read_volume
+from kneeimg.io.dicom.write_mr import FileStyle, MrProtocol, write_mr_series
+from kneeimg.io.dicom.writing import Origin
+
+__all__ = [
+    "Extent",
+    "FileStyle",
+    "Inventory",
+    "MrProtocol",
+    "Origin",
+    "Scanner",
+    "SeriesRecord",
+    "compare_extent",
+    "content_uid",
+    "extent_of",
+    "find_series",
+    "finding_to_json",
+    "matches",
+    "matching_rule",
+    "read_volume",
+    "select_series",
+    "write_mr_series",
+]

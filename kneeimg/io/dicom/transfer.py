@@ -1,0 +1,81 @@
+"""Which pixel encodings are read, and whether they lose anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kneeimg.errors import Finding, ReasonCode
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSyntax:
+    """One way to store pixels.
+
+    Attributes
+    ----------
+    name : As people say it.
+    native : Pixels are stored as plain numbers.
+    lossy : Always loses detail; None when the file must say so itself.
+    """
+
+    name: str
+    native: bool = False
+    lossy: bool | None = False
+
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+
+#: The declared list. Everything else is refused.
+SUPPORTED: dict[str, TransferSyntax] = {
+    IMPLICIT_LITTLE: TransferSyntax("Implicit VR Little Endian", native=True),
+    EXPLICIT_LITTLE: TransferSyntax("Explicit VR Little Endian", native=True),
+    DEFLATED: TransferSyntax("Deflated Explicit VR Little Endian", native=True),
+    EXPLICIT_BIG: TransferSyntax("Explicit VR Big Endian", native=True),
+    "1.2.840.10008.1.2.4.50": TransferSyntax("JPEG Baseline", lossy=True),
+    "1.2.840.10008.1.2.4.51": TransferSyntax("JPEG Extended", lossy=True),
+    "1.2.840.10008.1.2.4.57": TransferSyntax("JPEG Lossless"),
+    "1.2.840.10008.1.2.4.70": TransferSyntax("JPEG Lossless SV1"),
+    "1.2.840.10008.1.2.4.80": TransferSyntax("JPEG-LS Lossless"),
+    "1.2.840.10008.1.2.4.81": TransferSyntax("JPEG-LS Near-Lossless", lossy=True),
+    "1.2.840.10008.1.2.4.90": TransferSyntax("JPEG 2000 Lossless"),
+    "1.2.840.10008.1.2.4.91": TransferSyntax("JPEG 2000", lossy=None),
+    "1.2.840.10008.1.2.5": TransferSyntax("RLE Lossless"),
+}
+
+
+def is_native(uid: str) -> bool:
+    """Whether pixels are plain numbers; False for an unknown syntax."""
+    return uid in SUPPORTED and SUPPORTED[uid].native
+
+
+def has_decoder(uid: str) -> bool:
+    """Whether an installed plug-in decodes this syntax."""
+    from pydicom.pixels.decoders import get_decoder
+    from pydicom.uid import UID
+
+    try:
+        return bool(get_decoder(UID(uid)).is_available)
+    except NotImplementedError:
+        return False
+
+
+def refuse_transfer_syntax(uid: str, where: str) -> Finding | None:
+    """UNSUPPORTED_TRANSFER_SYNTAX unless the syntax is declared and can be decoded here."""
+    syntax = SUPPORTED.get(uid)
+    if syntax is not None and (syntax.native or has_decoder(uid)):
+        return None
+    if syntax is None:
+        action = "convert the file to an uncompressed transfer syntax"
+    else:
+        action = "install a decoder (pip install python-gdcm), or convert the file"
+    return Finding(
+        ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX,
+        "the pixel compression of this file is not read",
+        where=where,
+        expected="one of " + ", ".join(known.name for known in SUPPORTED.values()),
+        found=f"{uid or 'no transfer syntax'}{f' ({syntax.name})' if syntax else ''}",
+        action=action,
+    )
