@@ -117,7 +117,7 @@ def read_dataset(path: Path, where: str) -> Dataset:
 
 def decoded_frame(dataset: Dataset, frame: int, where: str) -> NDArray[Any]:
     """(rows, columns) stored values of one frame, decompressed by pydicom's plug-ins."""
-    from pydicom.pixels.utils import pixel_array
+    from pydicom.pixels import pixel_array  # type: ignore[attr-defined]
 
     try:
         with warnings.catch_warnings():

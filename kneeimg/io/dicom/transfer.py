@@ -53,7 +53,7 @@ def is_native(uid: str) -> bool:
 
 def has_decoder(uid: str) -> bool:
     """Whether an installed plug-in decodes this syntax."""
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
     from pydicom.uid import UID
 
     try:

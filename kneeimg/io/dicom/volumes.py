@@ -58,5 +58,5 @@ def content_uid(data: NDArray[np.generic], affine: NDArray[np.float64]) -> str:
     digest = hashlib.sha256()
     digest.update(str((data.shape, data.dtype.str)).encode())
     digest.update(np.round(np.asarray(affine, dtype="<f8"), 6).tobytes())
-    digest.update(np.ascontiguousarray(data.T))  # free for an image as it was read
+    digest.update(np.ascontiguousarray(data.T).data)  # free for an image as it was read
     return f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}"
