@@ -1,0 +1,1 @@
+"""From an image to the anatomy on it: masks of MR series, bone margins of films."""

@@ -1,0 +1,227 @@
+"""Margins on the level film: the best pair of paths along condyle and plateau, and bone edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kneeimg.core.margins import Compartment
+from kneeimg.segment.film.outline import femur_edge_x, femur_v, tibia_v
+from kneeimg.segment.film.rectify import WIDTH, LevelFilm
+
+FloatArray = NDArray[np.float64]
+
+MARGIN_X = {Compartment.MEDIAL: (0.045, 0.40), Compartment.LATERAL: (0.60, 0.955)}
+EDGE_V = (-0.45, -0.10)
+
+_REACH = 24  # rows searched to either side of the typical margin, 0.12 of the width
+_STEP = 2  # rows a path may move per column, against the typical margin
+_BEND_COST = 0.06  # per row moved, against an edge strength of about 1
+_PRIOR_COST = 0.5  # at the end of the reach
+_DARK_GAIN = 0.8  # weight of a joint space that is darker than both bones
+_STRIP = 5  # rows of bone compared with the space
+_CLOSED_ROWS = 2  # narrower spaces are not asked to be dark
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TracedPair:
+    """Paths of one compartment in the tangent frame.
+
+    Attributes
+    ----------
+    femur, tibia : (N, 2) x, v.
+    strength : (N,) mean edge strength of the two paths, about 1 for a clear margin.
+    contrast : Median darkness of the space against bone, in units of the film's spread.
+    """
+
+    femur: FloatArray
+    tibia: FloatArray
+    strength: FloatArray
+    contrast: float
+
+
+def trace_pair(film: LevelFilm, compartment: Compartment, offset: float = 0.0) -> TracedPair:
+    """Best pair of condylar and plateau margin in one compartment.
+
+    Parameters
+    ----------
+    film : Level film.
+    compartment : Which.
+    offset : Rows by which the typical margins are moved, for a second look.
+
+    Notes
+    -----
+    Both bands are straightened by the typical outline. A state is a pair of rows; its gain is the
+    strength of a bright-to-dark edge at the femur, of a dark-to-bright edge at the tibia and the
+    darkness between. Dynamic programming finds the best pair of paths exactly; closed joints are
+    allowed (both paths at one row), overlap is not.
+    """
+    low, high = MARGIN_X[compartment]
+    x = np.arange(low, high, 1 / WIDTH)
+    bands = _Bands.of(film, x, offset)
+    gain = np.stack([bands.gain(k) for k in range(len(x))])
+    femur_rows, tibia_rows = _best_paths(gain)
+    return bands.traced(femur_rows, tibia_rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bands:
+    """Edge strength and grey sums along each column of a compartment."""
+
+    x: FloatArray
+    femur_row: FloatArray  # typical row of each margin
+    tibia_row: FloatArray
+    femur_edge: FloatArray  # (columns, 2 reach + 1)
+    tibia_edge: FloatArray
+    sums: FloatArray  # (columns, rows + 1) running sum of normalised grey values
+    first_row: int
+
+    @classmethod
+    def of(cls, film: LevelFilm, x: FloatArray, offset: float) -> _Bands:
+        from scipy.ndimage import gaussian_filter, map_coordinates
+
+        grey = normalised(film)
+        slope = gaussian_filter(grey, (1.3, 1.5), order=(1, 0), mode="nearest")
+        near = slice(int(film.row(-0.25)), int(film.row(0.25)))
+        slope = slope / (np.percentile(np.abs(slope[near]), 97) + 1e-9)
+        column = film.column(x)
+        rows_f, rows_t = film.row(femur_v(x)) + offset, film.row(tibia_v(x)) + offset
+        reach = np.arange(-_REACH, _REACH + 1)
+
+        def sampled(rows: FloatArray) -> FloatArray:
+            at = rows[:, None] + reach
+            where = [at, np.broadcast_to(column[:, None], at.shape)]
+            return map_coordinates(slope, where, order=1, mode="nearest")
+
+        all_rows = np.arange(grey.shape[0])
+        where = np.meshgrid(column, all_rows, indexing="ij")
+        values = map_coordinates(grey, [where[1], where[0]], order=1, mode="nearest")
+        sums = np.concatenate([np.zeros((len(x), 1)), np.cumsum(values, axis=1)], axis=1)
+        return cls(x, rows_f, rows_t, -sampled(rows_f), sampled(rows_t), sums, 0)
+
+    def gain(self, k: int) -> FloatArray:
+        """(femur states, tibia states) gain of column k, -inf where the bones would overlap."""
+        reach = np.arange(-_REACH, _REACH + 1)
+        prior = _PRIOR_COST * (reach / _REACH) ** 2
+        edges = (np.clip(self.femur_edge[k], -1, 1.5) - prior)[:, None]
+        edges = edges + (np.clip(self.tibia_edge[k], -1, 1.5) - prior)[None, :]
+        top = (self.femur_row[k] + reach)[:, None]
+        bottom = (self.tibia_row[k] + reach)[None, :]
+        gap = bottom - top
+        dark = np.clip(self._darkness(k, top, bottom), -1.0, 1.0)
+        dark = np.where(gap > _CLOSED_ROWS, dark, 0.0)
+        total: FloatArray = np.where(gap >= 0, edges + _DARK_GAIN * dark, -np.inf)
+        return total
+
+    def _darkness(self, k: int, top: FloatArray, bottom: FloatArray) -> FloatArray:
+        """How much darker the space is than the strips of bone above and below it."""
+
+        def mean(start: FloatArray, stop: FloatArray) -> FloatArray:
+            rows = np.arange(self.sums.shape[1])
+            total = np.interp(stop + 0.5, rows, self.sums[k])
+            total = total - np.interp(start + 0.5, rows, self.sums[k])
+            return total / np.maximum(stop - start, 1e-6)
+
+        bone = np.minimum(mean(top - _STRIP, top - 1), mean(bottom + 1, bottom + _STRIP))
+        inner: FloatArray = mean(top + 0 * bottom, np.maximum(bottom, top + 1))
+        return bone - inner
+
+    def traced(self, femur: NDArray[np.int64], tibia: NDArray[np.int64]) -> TracedPair:
+        """The paths as lines in the tangent frame with their strength."""
+        columns = np.arange(len(self.x))
+        strength = (self.femur_edge[columns, femur] + self.tibia_edge[columns, tibia]) / 2
+        top, bottom = self.femur_row + femur - _REACH, self.tibia_row + tibia - _REACH
+        contrast = [
+            float(self._darkness(k, np.array(top[k]), np.array(bottom[k]))) for k in columns
+        ]
+        column = LevelFilm.column(self.x)
+        return TracedPair(
+            LevelFilm.frame(column, top),
+            LevelFilm.frame(column, bottom),
+            np.clip(strength, 0.0, 1.0),
+            float(np.median(contrast)),
+        )
+
+
+def normalised(film: LevelFilm) -> FloatArray:
+    """Grey values with slow shading removed, in units of their spread near the joint."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(film.image, 0.15 * WIDTH, mode="nearest")
+    detail = film.image - smooth
+    near = detail[
+        int(film.row(-0.3)) : int(film.row(0.3)), int(film.column(0)) : int(film.column(1))
+    ]
+    detail = detail / (np.std(near) + 1e-9)
+    clipped: FloatArray = np.clip(detail, -4.0, 4.0)
+    return clipped
+
+
+def _best_paths(gain: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of both paths that maximise the summed gain, less the cost of moving."""
+    columns, n, m = gain.shape
+    moves = [(a, b) for a in range(-_STEP, _STEP + 1) for b in range(-_STEP, _STEP + 1)]
+    cost = np.array([_BEND_COST * (a * a + b * b) ** 0.5 for a, b in moves])
+    total = gain[0]
+    choice = np.zeros((columns, n, m), dtype=np.int8)
+    for k in range(1, columns):
+        padded = np.pad(total, _STEP, constant_values=-np.inf)
+        options = np.stack(
+            [padded[_STEP + a : _STEP + a + n, _STEP + b : _STEP + b + m] for a, b in moves]
+        )
+        options -= cost[:, None, None]
+        choice[k] = options.argmax(axis=0)
+        total = gain[k] + options.max(axis=0)
+    i, j = np.unravel_index(int(total.argmax()), total.shape)
+    femur, tibia = np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.int64)
+    for k in range(columns - 1, -1, -1):
+        femur[k], tibia[k] = i, j
+        a, b = moves[choice[k, i, j]] if k else (0, 0)
+        i, j = i + a, j + b
+    return femur, tibia
+
+
+def trace_edge(film: LevelFilm, compartment: Compartment) -> FloatArray:
+    """Outer edge of the femur, (N, 2) x, v from proximal to distal.
+
+    Notes
+    -----
+    Single best path down the band around the typical edge, from soft tissue (dark) into bone.
+    """
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    v = np.arange(*EDGE_V, 1 / WIDTH)
+    sign = 1.0 if compartment is Compartment.MEDIAL else -1.0
+    typical = femur_edge_x(v)
+    typical = typical if sign > 0 else 1 - typical
+    slope = gaussian_filter(normalised(film), (2.0, 1.3), order=(0, 1), mode="nearest")
+    slope = sign * slope / (np.percentile(np.abs(slope), 95) + 1e-9)
+    reach = np.arange(-_REACH, _REACH + 1)
+    at = film.column(typical)[:, None] + reach
+    rows = np.broadcast_to(film.row(v)[:, None], at.shape)
+    gain = np.clip(map_coordinates(slope, [rows, at], order=1, mode="nearest"), -1, 1.5)
+    inside = map_coordinates(film.inside.astype(float), [rows, at], order=0, mode="constant")
+    gain = np.where(inside > 0.5, gain, -1.0) - _PRIOR_COST * (reach / _REACH) ** 2
+    path = _best_path(gain)
+    return LevelFilm.frame(at[np.arange(len(v)), path], film.row(v))
+
+
+def _best_path(gain: FloatArray) -> NDArray[np.int64]:
+    steps, n = gain.shape
+    moves = np.arange(-_STEP, _STEP + 1)
+    total = gain[0]
+    choice = np.zeros((steps, n), dtype=np.int64)
+    for k in range(1, steps):
+        padded = np.pad(total, _STEP, constant_values=-np.inf)
+        options = np.stack([padded[_STEP + a : _STEP + a + n] for a in moves])
+        options -= (_BEND_COST * np.abs(moves))[:, None]
+        choice[k] = options.argmax(axis=0)
+        total = gain[k] + options.max(axis=0)
+    at = int(total.argmax())
+    path = np.zeros(steps, dtype=np.int64)
+    for k in range(steps - 1, -1, -1):
+        path[k] = at
+        at = at + (int(moves[choice[k, at]]) if k else 0)
+    return path
