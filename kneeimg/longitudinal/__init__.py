@@ -1,0 +1,1 @@
+"""Change between visits: registration on bone, paired regions, change maps, precision."""
