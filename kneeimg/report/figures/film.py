@@ -317,6 +317,11 @@ def _draw_profile(axes: Axes, rows: Mapping[tuple[str, str], Measurement]) -> No
         if where and value and where.status is value.status is Status.OK:
             axes.plot([where.value], [value.value], marker="*", markersize=11, linestyle="none",
                       color=palette.NARROWEST, markeredgecolor=colour)  # fmt: skip
+    if not any(np.size(line.get_xdata()) for line in axes.lines):
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no joint-space width was measured", transform=axes.transAxes,
+                  ha="center", color=palette.QUIET_INK)  # fmt: skip
+        return
     axes.plot([], [], marker="*", markersize=10, linestyle="none", color=palette.NARROWEST,
               label="minimum")  # fmt: skip
     axes.set_xlim(0, 1)

@@ -1,0 +1,102 @@
+"""What the names in the tables mean, spelled out for a reader of the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+REGIONS: Mapping[str, str] = {
+    "MT": "medial tibia",
+    "LT": "lateral tibia",
+    "MF": "medial femoral condyle (cMF + pMF)",
+    "LF": "lateral femoral condyle (cLF + pLF)",
+    "cMF": "central (weight-bearing) medial femoral condyle",
+    "cLF": "central (weight-bearing) lateral femoral condyle",
+    "pMF": "posterior medial femoral condyle",
+    "pLF": "posterior lateral femoral condyle",
+    "TrF": "trochlea of the femur",
+    "P": "patella",
+    "MFTC": "medial femorotibial compartment: the sum MT + cMF",
+    "LFTC": "lateral femorotibial compartment: the sum LT + cLF",
+    "FTJ": "femorotibial joint: the sum MFTC + LFTC",
+    "medial": "medial tibiofemoral compartment on the film",
+    "lateral": "lateral tibiofemoral compartment on the film",
+    "knee": "whole knee on the film",
+}
+
+QUANTITIES: Mapping[str, str] = {
+    "ThCtAB_aMe": "mean cartilage thickness over the total subchondral bone area; "
+    "denuded bone counts as 0; the primary outcome",
+    "ThCtAB_aSD": "standard deviation of thickness over the total subchondral bone area",
+    "ThCtAB_aCV": "coefficient of variation of thickness over the total subchondral bone area",
+    "ThCcAB_aMe": "mean cartilage thickness over the covered bone only",
+    "ThCcAB_aSD": "standard deviation of thickness over the covered bone",
+    "VC": "cartilage volume",
+    "VCtAB": "cartilage volume divided by the total subchondral bone area",
+    "tAB": "total area of subchondral bone: bone that is, or in a healthy knee would be, "
+    "covered by cartilage",
+    "cAB": "part of tAB that is covered by cartilage",
+    "dAB": "part of tAB that is denuded (bare bone)",
+    "dABp": "denuded part of tAB in per cent",
+    "AC": "area of the articular surface of the cartilage",
+    "mJSW": "minimum joint-space width: the shortest distance between the bone margins",
+    "mJSW_x": "where the minimum lies, as a fraction x of femoral width",
+    "fJSW": "joint-space width at a fixed x; the digits are x in thousandths",
+    "JSA": "joint-space area between the margins (medial x 0.10–0.30, lateral x 0.70–0.90)",
+    "meanJSW": "joint-space area divided by its width",
+    "femoral_width": "distance between the medial (x = 0) and lateral (x = 1) edge of the femur",
+    "rim_distance": "height of the plateau's rim above its floor, a check of positioning",
+    "JLCA": "joint-line convergence angle between femur and tibia, positive: open laterally",
+    "TPA": "angle between tibial plateau and tibial shaft",
+}
+
+TERMS: Mapping[str, str] = {
+    "not measured": "a planned value that could not be given; the reason code says why. "
+    "It is never written as 0",
+    "0": "a measured zero: bare bone, or bone on bone on a film",
+    "denuded": "bone inside the joint surface without cartilage; its thickness is 0 mm",
+    "undetermined": "a place where thickness could not be found; left out, not counted as 0",
+    "change": "follow-up minus baseline, in the unit of the quantity; negative is loss",
+    "SDC": "smallest detectable change of one knee at 95 %: 1.96 · √2 · the standard error of "
+    "measurement of this software",
+    "change class": "loss or gain beyond the SDC, within measurement error, or no repeatability "
+    "data when no SDC of this software is at hand",
+    "x": "place on a film as a fraction of femoral width, 0 at the medial and 1 at the lateral "
+    "edge (frame after Duryea)",
+    "sum": "compartments add the thickness of their plates; they are not means",
+    "tAB source": "how the total subchondral bone area was obtained, also where cartilage is lost",
+}
+
+UNITS: Mapping[str, str] = {"mm^2": "mm²", "mm^3": "mm³", "deg": "°", "ratio": ""}
+
+_FIXED = re.compile(r"n?fJSW_\d+")
+
+
+def region_meaning(region: str) -> str:
+    """Meaning of a region, "" if the report does not know it."""
+    return REGIONS.get(region, "")
+
+
+def quantity_meaning(quantity: str) -> str:
+    """Meaning of a quantity, "" if the report does not know it.
+
+    >>> quantity_meaning("nfJSW_0225")
+    'joint-space width at x = 0.225, divided by femoral width'
+    """
+    if _FIXED.fullmatch(quantity):
+        name, _, digits = quantity.partition("_")
+        ratio = ", divided by femoral width" if name.startswith("n") else ""
+        return f"joint-space width at x = {int(digits) / 1000:g}{ratio}"
+    if quantity in QUANTITIES:
+        return QUANTITIES[quantity]
+    plain = quantity.removeprefix("n")
+    return f"{QUANTITIES[plain]}; divided by femoral width" if plain in QUANTITIES else ""
+
+
+def unit_text(unit: str) -> str:
+    """Unit as printed; a ratio has none.
+
+    >>> unit_text("mm^2"), unit_text("ratio")
+    ('mm²', '')
+    """
+    return UNITS.get(unit, unit)

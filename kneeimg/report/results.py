@@ -1,0 +1,208 @@
+"""What a results folder holds, read once: tables, pictures and how the run was set up."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from kneeimg.core.visit import STUDY_ID
+from kneeimg.errors import InputError, ReasonCode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASUREMENT_COLUMNS = (
+    "participant", "side", "visit", "day", "kind", "region", "quantity", "value", "unit", "status",
+    "reason", "method", "tab_source", "aggregate", "femur_fraction", "spacing_source", "qc_flags",
+    "series_uid_hash", "software_version", "model_sha256",
+)  # fmt: skip
+CHANGE_COLUMNS = (
+    "participant", "side", "kind", "region", "quantity", "visit_from", "visit_to", "days",
+    "baseline", "followup", "change", "change_pct", "change_per_year", "unit", "status", "reason",
+    "change_class", "sdc", "sdc_source", "tab_source", "registration_rms_mm", "drift", "method",
+    "software_version",
+)  # fmt: skip
+DISPOSITION_COLUMNS = (
+    "participant", "visit", "side", "kind", "source", "series_uid_hash", "status", "code",
+    "message", "expected", "found", "action",
+)  # fmt: skip
+_NUMBERS = frozenset(
+    {
+        "day", "value", "femur_fraction", "days", "baseline", "followup", "change", "change_pct",
+        "change_per_year", "sdc", "registration_rms_mm",
+    }
+)  # fmt: skip
+_SIDES = {"L": "left", "R": "right", "X": ""}
+_QUOTED = re.compile(r"^'(?=[=+\-@\t\r])")  # how text that looks like a formula stands in a CSV
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG below OUT.
+
+    Attributes
+    ----------
+    participant, visit, side : Study ids; visit is empty for pictures of change, side when unknown.
+    kind : "mri", "film" or "change".
+    role : Last part of the file name, such as "qc", "thickness", "change".
+    href : Relative address from a page in OUT/report.
+    width, height : Pixels.
+    """
+
+    participant: str
+    visit: str
+    side: str
+    kind: str
+    role: str
+    href: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """Everything that the report shows.
+
+    Attributes
+    ----------
+    measurements, change, disposition : Tables with the columns listed above; text cells are
+        strings, absent numbers NaN.
+    pictures : PNGs by path.
+    study : Name of the study.
+    configurations : (name, TOML text) of the runs.
+    """
+
+    measurements: pd.DataFrame
+    change: pd.DataFrame
+    disposition: pd.DataFrame
+    pictures: tuple[Picture, ...] = ()
+    study: str = ""
+    configurations: tuple[tuple[str, str], ...] = field(default=())
+
+
+def read_results(out: Path) -> Results:
+    """Read tables and find pictures below OUT.
+
+    Raises
+    ------
+    InputError
+        If the folder holds neither a table of measurements nor a disposition table.
+    """
+    tables = out / "tables"
+    disposition = out / "disposition.csv"
+    if not disposition.is_file() and _table_file(tables, "measurements") is None:
+        raise InputError(
+            "the folder holds no results",
+            code=ReasonCode.OUTPUT_CHANGED,
+            where=out.name,
+            expected="disposition.csv and tables/ as `kneeimg run` writes them",
+            found="neither",
+            action="give the folder that was named with -o",
+        )
+    return Results(
+        measurements=_table(_table_file(tables, "measurements"), MEASUREMENT_COLUMNS),
+        change=_table(_table_file(tables, "change"), CHANGE_COLUMNS),
+        disposition=_table(disposition if disposition.is_file() else None, DISPOSITION_COLUMNS),
+        pictures=find_pictures(out),
+        study=_study_name(out),
+        configurations=tuple(
+            (path.parent.name, path.read_text(encoding="utf-8"))
+            for path in sorted(out.glob("run-*/config.toml"))
+        ),
+    )
+
+
+def _table_file(folder: Path, name: str) -> Path | None:
+    found = [folder / f"{name}{suffix}" for suffix in (".parquet", ".csv")]
+    return next((path for path in found if path.is_file()), None)
+
+
+def _table(path: Path | None, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table with exactly these columns, text as str and numbers as float64."""
+    import pandas as pd
+
+    if path is None:
+        return clean_table(pd.DataFrame(columns=list(columns)), columns)
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            # As text: "NA" may be a participant, and "001" is one.
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+            frame = frame.replace(_QUOTED, "", regex=True)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "a result table cannot be read",
+            code=ReasonCode.OUTPUT_CHANGED,
+            where=path.name,
+            found=type(error).__name__,
+            action="run again: the tables are then written anew",
+        ) from error
+    return clean_table(frame, columns)
+
+
+def clean_table(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The columns in order; absent text is "", absent numbers NaN, columns added where missing."""
+    import pandas as pd
+
+    cleaned = {}
+    for name in columns:
+        column = frame[name] if name in frame else pd.Series([None] * len(frame), dtype=object)
+        if name in _NUMBERS:
+            cleaned[name] = pd.to_numeric(column, errors="coerce").astype("float64").to_numpy()
+        else:
+            text = column.astype(object)
+            cleaned[name] = text.where(text.notna(), "").map(str).to_numpy(dtype=object)
+    return pd.DataFrame(cleaned, columns=list(columns))
+
+
+def find_pictures(out: Path) -> tuple[Picture, ...]:
+    """PNGs of scans and of change, in a fixed order."""
+    paths = sorted([*out.glob("sub-*/ses-*/*/*.png"), *out.glob("sub-*/longitudinal/*.png")])
+    pictures = (_picture(out, path) for path in paths)
+    return tuple(picture for picture in pictures if picture is not None)
+
+
+def _picture(out: Path, path: Path) -> Picture | None:
+    parts = path.relative_to(out).parts
+    participant = parts[0].removeprefix("sub-")
+    size = _png_size(path)
+    if size is None or not STUDY_ID.fullmatch(participant):
+        return None
+    longitudinal = parts[1] == "longitudinal"
+    side = re.search(r"_side-([LRX])(?=[_.])", path.name)
+    return Picture(
+        participant=participant,
+        visit="" if longitudinal else parts[1].removeprefix("ses-"),
+        side=_SIDES[side[1]] if side else "",
+        kind="change" if longitudinal else ("film" if parts[2] == "xr" else "mri"),
+        role=path.stem.rsplit("_", 1)[-1],
+        href="../" + quote("/".join(parts)),
+        width=size[0],
+        height=size[1],
+    )
+
+
+def _png_size(path: Path) -> tuple[int, int] | None:
+    """Width and height from the header; None if the file is no PNG."""
+    with path.open("rb") as stream:
+        head = stream.read(24)
+    if len(head) < 24 or not head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return None
+    width, height = struct.unpack(">II", head[16:24])
+    return int(width), int(height)
+
+
+def _study_name(out: Path) -> str:
+    """Name in dataset_description.json, "" if there is none."""
+    try:
+        described = json.loads((out / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    name = described.get("Name", "") if isinstance(described, dict) else ""
+    return name if isinstance(name, str) else ""
