@@ -1,0 +1,112 @@
+"""The baseline's joint surface carried to the follow-up: the same bone points at both visits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from kneeimg.core.anatomy import Plate
+from kneeimg.core.surface import RigidTransform, Surface
+from kneeimg.geometry.closest import MeshIndex
+from kneeimg.measure.tab import with_tab
+from kneeimg.settings.change import ChangeSettings
+from kneeimg.settings.morphometry import MorphometrySettings
+
+FloatArray = NDArray[np.float64]
+
+#: Amounts that lie over single vertices and are summed over a region.
+_AMOUNTS = ("volume_mm3", "articular_mm2", "articular_mm3")
+#: Interpolation weights below this are rounding: a query that hits a vertex uses it alone.
+_TINY_WEIGHT = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedBone:
+    """One bone at two visits on the vertices of its baseline surface.
+
+    Attributes
+    ----------
+    baseline, followup : The same mesh with the same `plate` and each visit's `ray_mm`,
+        `thickness_mm`, `state`, cartilage volume and articular area. A vertex that is
+        undetermined at one visit is undetermined in both.
+    """
+
+    baseline: Surface
+    followup: Surface
+
+
+def pair_bone(
+    baseline: Surface,
+    followup: Surface,
+    to_baseline: RigidTransform,
+    settings: ChangeSettings,
+    morphometry: MorphometrySettings,
+) -> PairedBone:
+    """Read the follow-up on the baseline's tAB.
+
+    Parameters
+    ----------
+    baseline, followup : Surfaces of :func:`kneeimg.measure.morphometry.measure_knee`.
+    to_baseline : Follow-up frame to baseline frame.
+    settings : Largest gap between the bones.
+    morphometry : Threshold between covered and denuded.
+
+    Notes
+    -----
+    A baseline vertex takes the follow-up's ray distance at the closest point of the follow-up
+    bone, interpolated in its triangle. Cartilage volume and articular area of the follow-up go to
+    the nearest tAB vertex of the baseline, as they do within one visit, so their sums are kept.
+    """
+    inside = np.asarray(baseline.fields["plate"]) != int(Plate.NONE)
+    points = to_baseline.inverse().apply(baseline.vertices[inside])
+    ray_after = np.full(len(inside), np.nan)
+    ray_after[inside] = _ray_at(followup, points, settings.max_gap_mm)
+    lost = inside & (np.isnan(ray_after) | np.isnan(baseline.fields["ray_mm"]))
+    ray_before = np.where(lost, np.nan, baseline.fields["ray_mm"])
+    ray_after[lost] = np.nan
+    plate = np.asarray(baseline.fields["plate"], dtype=np.uint8)
+    before = with_tab(baseline.with_fields(ray_mm=ray_before), plate, morphometry)
+    amounts = _carried_amounts(followup, points, np.flatnonzero(inside), len(inside))
+    after = with_tab(baseline.with_fields(ray_mm=ray_after, **amounts), plate, morphometry)
+    return PairedBone(before, after)
+
+
+def _ray_at(followup: Surface, points: FloatArray, max_gap_mm: float) -> FloatArray:
+    """(n,) ray distance of the follow-up at the points of its bone closest to `points`."""
+    if not len(points):
+        return np.zeros(0)
+    faces = _faces_near(followup, points, max_gap_mm)
+    if not len(faces):
+        return np.full(len(points), np.nan)
+    gap_mm, face, weights = MeshIndex(followup.vertices, faces).closest(points)
+    ray = np.asarray(followup.fields["ray_mm"], dtype=np.float64)[faces[face]]
+    used = weights > _TINY_WEIGHT
+    value: FloatArray = np.where(used, ray * weights, 0.0).sum(axis=1)
+    value[gap_mm > max_gap_mm] = np.nan
+    return value
+
+
+def _faces_near(surface: Surface, points: FloatArray, margin_mm: float) -> NDArray[np.int64]:
+    """Triangles inside the box around the points; the shaft need not be searched."""
+    low, high = points.min(axis=0) - margin_mm, points.max(axis=0) + margin_mm
+    near = np.all((surface.vertices >= low) & (surface.vertices <= high), axis=1)
+    faces: NDArray[np.int64] = surface.faces[near[surface.faces].any(axis=1)]
+    return faces
+
+
+def _carried_amounts(
+    followup: Surface, points: FloatArray, vertices: NDArray[np.int64], count: int
+) -> dict[str, FloatArray]:
+    """Follow-up amounts at the baseline vertices; `points` are those in the follow-up frame."""
+    values = {name: np.asarray(followup.fields[name], dtype=np.float64) for name in _AMOUNTS}
+    some = np.flatnonzero(values["volume_mm3"] + values["articular_mm2"] > 0)
+    if not len(points) or not len(some):
+        return {name: np.zeros(count) for name in _AMOUNTS}
+    owner = vertices[cKDTree(points).query(followup.vertices[some])[1]]
+    return {
+        name: np.bincount(owner, weights=amount[some], minlength=count).astype(np.float64)
+        for name, amount in values.items()
+    }

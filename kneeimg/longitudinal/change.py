@@ -1,0 +1,306 @@
+"""Change of one knee between two visits: rows for the tables and maps on the baseline bone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kneeimg.core.anatomy import AGGREGATE_SUMS, PLATE_BONES, PLATE_UNIONS, Bone, VertexState
+from kneeimg.core.measurement import Measurement
+from kneeimg.core.surface import Surface
+from kneeimg.errors import Finding, ReasonCode, RegistrationError
+from kneeimg.longitudinal.carry import PairedBone, pair_bone
+from kneeimg.longitudinal.registration import Registration, register_bone
+from kneeimg.longitudinal.rows import ChangeRow, PrecisionTable, Repeatability, change_row
+from kneeimg.measure.regions import summarise
+from kneeimg.settings.change import ChangeSettings
+from kneeimg.settings.morphometry import MorphometrySettings
+
+#: `tab_source` of every row of an MR comparison.
+CARRIED = "baseline carried over"
+
+_MM_UNITS = ("mm", "mm^2", "mm^3")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KneeChange:
+    """What changed in one knee between two visits.
+
+    Attributes
+    ----------
+    rows : One for each planned measurement, in that order, also where nothing can be compared.
+    surfaces : Bone to its baseline surface, baseline frame, with the vertex fields `change_mm`
+        (follow-up − baseline; NaN outside tAB and where a visit has no value), `baseline_mm`,
+        `followup_mm`, `state` and `state_followup` (`VertexState`) and `plate`.
+    registrations : Bone to its alignment.
+    undetermined_pct : Region to the share of its area without a value at one of the visits, %.
+    findings : Why a bone could not be compared.
+    """
+
+    rows: tuple[ChangeRow, ...]
+    surfaces: dict[Bone, Surface]
+    registrations: dict[Bone, Registration]
+    undetermined_pct: dict[str, float]
+    findings: tuple[Finding, ...] = ()
+
+
+def compare_knees(
+    baseline: Mapping[Bone, Surface],
+    followup: Mapping[Bone, Surface],
+    days: float | None,
+    baseline_measurements: Sequence[Measurement],
+    followup_measurements: Sequence[Measurement],
+    sdc: PrecisionTable | None = None,
+    settings: ChangeSettings | None = None,
+    morphometry: MorphometrySettings | None = None,
+) -> KneeChange:
+    """Change of cartilage over the baseline's subchondral bone area.
+
+    Parameters
+    ----------
+    baseline, followup : Surfaces of one knee at two visits, as `measure_knee` gives them, each
+        in its own frame.
+    days : From baseline to follow-up; None when unknown.
+    baseline_measurements, followup_measurements : What `measure_knee` gave with them; says how
+        they were measured and why a region is missing.
+    sdc : Repeatability of this software; without it no single change is classed.
+    settings : Alignment and limits.
+    morphometry : The settings with which both visits were measured.
+
+    Returns
+    -------
+    KneeChange
+        A bone that cannot be aligned gives `REGISTRATION_FAILED` rows and a finding; it never
+        raises.
+
+    Notes
+    -----
+    Each bone is aligned on its own. tAB and plates of the baseline are carried to the follow-up,
+    so both values of a row belong to the same bone points: the baseline value of a row equals
+    that visit's own measurement as long as no point is undetermined, the follow-up value may
+    differ from its own. Points that are undetermined at one visit are left out of both. Cartilage
+    volume is summed over the same carried plates. The patella is small and fits other people's
+    patellae almost as well as its own: it is refused when femur and tibia both are.
+    """
+    settings = settings or ChangeSettings()
+    morphometry = morphometry or MorphometrySettings()
+    before, after = _by_name(baseline_measurements), _by_name(followup_measurements)
+    absent = _absent(baseline, followup, before, after)
+    registrations, findings = _register(baseline, followup, absent, settings)
+    pairs = {
+        bone: pair_bone(baseline[bone], followup[bone], found.transform, settings, morphometry)
+        for bone, found in registrations.items()
+    }
+    lost_pct = _undetermined_pct(pairs)
+    for region, share in lost_pct.items():
+        if share > settings.max_undetermined_pct:
+            absent.setdefault(region, ReasonCode.UNDETERMINED_SHARE)
+    rows = _rows(pairs, absent, registrations, days, (before, after), sdc, morphometry)
+    surfaces = {bone: _change_map(pair) for bone, pair in pairs.items()}
+    return KneeChange(rows, surfaces, registrations, lost_pct, findings)
+
+
+def compare_films(
+    baseline_measurements: Sequence[Measurement],
+    followup_measurements: Sequence[Measurement],
+    days: float | None,
+    same_spacing_source: bool,
+    sdc: PrecisionTable | None = None,
+) -> tuple[ChangeRow, ...]:
+    """Change of joint space between two films of one knee.
+
+    Parameters
+    ----------
+    baseline_measurements, followup_measurements : Of `measure_joint_space`.
+    days : From baseline to follow-up; None when unknown.
+    same_spacing_source : Whether the pixel sizes of both films come from the same source.
+        Otherwise millimetres are not compared (`PROTOCOL_DRIFT`); ratios and angles are.
+    sdc : Repeatability of this software.
+
+    Returns
+    -------
+    One row for every quantity that either film has, in the order of the baseline.
+    """
+    before, after = _by_name(baseline_measurements), _by_name(followup_measurements)
+    rows = []
+    for key, either in {**after, **before}.items():
+        first = before.get(key) or _not_there(either, ReasonCode.NO_BASELINE)
+        second = after.get(key) or _not_there(either, ReasonCode.VISIT_MISSING)
+        if either.unit in _MM_UNITS and not same_spacing_source and not first.reason:
+            second = _not_there(either, second.reason or ReasonCode.PROTOCOL_DRIFT)
+        rows.append(change_row(first, second, days, _entry(sdc, either), kind="film"))
+    order = {key: number for number, key in enumerate((*before, *(set(after) - set(before))))}
+    return tuple(sorted(rows, key=lambda row: order[row.region, row.quantity]))
+
+
+def protocol_drift(
+    baseline_protocol: Mapping[str, str], followup_protocol: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Names of the acquisition parameters that differ between two visits.
+
+    A parameter that only one visit knows counts as different.
+
+    >>> protocol_drift({"scanner": "A", "coil": "knee"}, {"scanner": "B", "coil": "knee"})
+    ('scanner',)
+    """
+    names = dict.fromkeys((*baseline_protocol, *followup_protocol))
+    return tuple(n for n in names if baseline_protocol.get(n) != followup_protocol.get(n))
+
+
+def _by_name(rows: Iterable[Measurement]) -> dict[tuple[str, str], Measurement]:
+    return {(row.region, row.quantity): row for row in rows}
+
+
+def _not_there(like: Measurement, reason: ReasonCode) -> Measurement:
+    return Measurement.missing(like.region, like.quantity, like.unit, reason)
+
+
+def _entry(sdc: PrecisionTable | None, row: Measurement) -> Repeatability | None:
+    return None if sdc is None else sdc.get(row.region, row.quantity)
+
+
+def _absent(
+    baseline: Mapping[Bone, Surface],
+    followup: Mapping[Bone, Surface],
+    before: Mapping[tuple[str, str], Measurement],
+    after: Mapping[tuple[str, str], Measurement],
+) -> dict[str, ReasonCode]:
+    """Regions of bones that one of the visits did not measure, with that visit's reason."""
+    absent: dict[str, ReasonCode] = {}
+    for bone in Bone:
+        reason = _bone_problem(bone, baseline, before, ReasonCode.NO_BASELINE)
+        reason = reason or _bone_problem(bone, followup, after, ReasonCode.VISIT_MISSING)
+        if reason is not None:
+            absent |= dict.fromkeys(_regions_of(bone), reason)
+    return absent
+
+
+def _regions_of(bone: Bone) -> tuple[str, ...]:
+    return tuple(region for region in PLATE_UNIONS if PLATE_BONES[region] is bone)
+
+
+def _bone_problem(
+    bone: Bone,
+    surfaces: Mapping[Bone, Surface],
+    rows: Mapping[tuple[str, str], Measurement],
+    otherwise: ReasonCode,
+) -> ReasonCode | None:
+    """Why a visit has nothing on a bone; None when it has at least one region."""
+    areas = [rows.get((region, "tAB")) for region in _regions_of(bone)]
+    if bone in surfaces and any(row is not None and row.reason is None for row in areas):
+        return None
+    return next((row.reason for row in areas if row is not None and row.reason), otherwise)
+
+
+def _register(
+    baseline: Mapping[Bone, Surface],
+    followup: Mapping[Bone, Surface],
+    absent: dict[str, ReasonCode],
+    settings: ChangeSettings,
+) -> tuple[dict[Bone, Registration], tuple[Finding, ...]]:
+    """Align every bone that both visits measured; the failed ones are added to `absent`."""
+    found: dict[Bone, Registration] = {}
+    findings: dict[Bone, Finding] = {}
+    for bone in (b for b in Bone if not set(_regions_of(b)) <= absent.keys()):
+        try:
+            found[bone] = register_bone(followup[bone], baseline[bone], settings.registration)
+        except RegistrationError as error:
+            findings[bone] = _on(bone, error.finding)
+    if {Bone.FEMUR, Bone.TIBIA} <= findings.keys() and Bone.PATELLA in found:
+        del found[Bone.PATELLA]
+        findings[Bone.PATELLA] = Finding(
+            ReasonCode.REGISTRATION_FAILED,
+            "neither femur nor tibia matches the baseline, so the patella is not trusted either",
+            where=str(Bone.PATELLA),
+            action="check that both scans show the same person and knee",
+        )
+    for bone, finding in findings.items():
+        absent |= dict.fromkeys(_regions_of(bone), finding.code)
+    return found, tuple(findings.values())
+
+
+def _on(bone: Bone, finding: Finding) -> Finding:
+    return replace(finding, where=str(bone))
+
+
+def _undetermined_pct(pairs: Mapping[Bone, PairedBone]) -> dict[str, float]:
+    """Region to the share of its area that has no value at one of the visits."""
+    shares = {}
+    for region, plates in PLATE_UNIONS.items():
+        pair = pairs.get(PLATE_BONES[region])
+        if pair is None:
+            continue
+        fields = pair.baseline.fields
+        area = np.where(np.isin(fields["plate"], plates), fields["area_mm2"], 0.0)
+        if area.sum() > 0:
+            lost = area[fields["state"] == VertexState.UNDETERMINED].sum()
+            shares[region] = float(100.0 * lost / area.sum())
+    return shares
+
+
+def _rows(
+    pairs: Mapping[Bone, PairedBone],
+    absent: Mapping[str, ReasonCode],
+    registrations: Mapping[Bone, Registration],
+    days: float | None,
+    visits: tuple[Mapping[tuple[str, str], Measurement], Mapping[tuple[str, str], Measurement]],
+    sdc: PrecisionTable | None,
+    morphometry: MorphometrySettings,
+) -> tuple[ChangeRow, ...]:
+    before, after = (
+        summarise(
+            surfaces,
+            method=next((row.method for row in own.values() if row.method), ""),
+            settings=morphometry,
+            tab_source=CARRIED,
+            absent=absent,
+        )
+        for own, surfaces in zip(
+            visits,
+            (
+                {bone: pair.baseline for bone, pair in pairs.items()},
+                {bone: pair.followup for bone, pair in pairs.items()},
+            ),
+            strict=True,
+        )
+    )
+    return tuple(
+        change_row(
+            first,
+            second,
+            days,
+            _entry(sdc, first),
+            kind="mri",
+            tab_source=CARRIED,
+            registration_rms_mm=_worst_rms_mm(first.region, registrations),
+        )
+        for first, second in zip(before, after, strict=True)
+    )
+
+
+def _worst_rms_mm(region: str, registrations: Mapping[Bone, Registration]) -> float:
+    """Largest residual of the bones of a region; NaN when one of them is not aligned."""
+    bones = {PLATE_BONES[member] for member in AGGREGATE_SUMS.get(region, (region,))}
+    if not bones <= registrations.keys():
+        return math.nan
+    return max(registrations[bone].rms_mm for bone in bones)
+
+
+def _change_map(pair: PairedBone) -> Surface:
+    before, after = pair.baseline.fields["thickness_mm"], pair.followup.fields["thickness_mm"]
+    surface = Surface(
+        pair.baseline.vertices, pair.baseline.faces, frame_uid=pair.baseline.frame_uid
+    )
+    return surface.with_fields(
+        change_mm=after - before,
+        baseline_mm=before,
+        followup_mm=after,
+        state=pair.baseline.fields["state"],
+        state_followup=pair.followup.fields["state"],
+        plate=pair.baseline.fields["plate"],
+        area_mm2=pair.baseline.fields["area_mm2"],
+        normals=pair.baseline.fields["normals"],
+    )
