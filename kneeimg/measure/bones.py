@@ -16,16 +16,11 @@ from kneeimg.measure.frames import BoneFrame, femur_frame, tibia_frame
 from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
 from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set, smooth
 from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
-from kneeimg.measure.thickness import Articular, articular_surface, bone_to_articular
+from kneeimg.measure.thickness import articular_area, bone_to_articular
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
 Plates = NDArray[np.uint8]
-
-#: A vertex of the articular surface belongs to the plate whose bone it stands on within this, mm.
-_FOOT_MM = 1.5
-#: cos 60°: steeper parts of the outer surface are the side walls of a plate, see `Articular`.
-_WALL_COSINE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,8 +49,8 @@ def measure_bone(
     if mesh is None:
         return None
     if bone.cartilage not in knee.boxes:
-        return MeasuredBone(_surface(mesh, np.zeros(len(mesh.vertices))), True)
-    surface = _surface(mesh, bone_to_articular(levels, mesh, settings))
+        return MeasuredBone(_surface(mesh), True)
+    surface = _with_rays(_surface(mesh), levels, mesh, settings)
     would_be = _would_be_plates(bone, mesh, surface.fields["ray_mm"], settings)
     if would_be is None:
         return MeasuredBone(surface, False)
@@ -64,16 +59,28 @@ def measure_bone(
     plate = plates_from_cover(
         surface.fields["ray_mm"], mesh.area_mm2, mesh.faces, would_be, at_edge, settings
     )
-    surface = _with_volumes(surface, plate, levels, articular_surface(levels, settings), settings)
+    surface = _with_volume(surface, plate, levels)
     return MeasuredBone(with_tab(surface, plate, settings), True)
 
 
-def _surface(mesh: Mesh, ray_mm: FloatArray) -> Surface:
+def _with_rays(
+    surface: Surface, levels: LevelSets, mesh: Mesh, settings: MorphometrySettings
+) -> Surface:
+    """Rays to the articular surface, and the area of that surface."""
+    ray_mm = bone_to_articular(levels, mesh, settings)
+    covered = covered_by(ray_mm, settings) & np.isfinite(ray_mm)
+    area = articular_area(mesh, ray_mm, covered, settings)
+    return surface.with_fields(
+        ray_mm=ray_mm, articular_mm2=area, articular_mm3=area * np.nan_to_num(ray_mm)
+    )
+
+
+def _surface(mesh: Mesh) -> Surface:
     """Bone surface on which nothing is covered yet."""
     count = len(mesh.vertices)
     fields = {
         "thickness_mm": np.full(count, np.nan),
-        "ray_mm": ray_mm,
+        "ray_mm": np.zeros(count),
         "state": np.zeros(count, dtype=np.uint8),
         "plate": np.zeros(count, dtype=np.uint8),
         "area_mm2": mesh.area_mm2,
@@ -114,14 +121,8 @@ def _femur_plates(
     return None if lines is None else lines.plate_of(coordinates)
 
 
-def _with_volumes(
-    surface: Surface,
-    plate: Plates,
-    levels: LevelSets,
-    articular: Articular | None,
-    settings: MorphometrySettings,
-) -> Surface:
-    """Cartilage voxels and articular area, each given to the nearest bone vertex of tAB."""
+def _with_volume(surface: Surface, plate: Plates, levels: LevelSets) -> Surface:
+    """Cartilage voxels, each given to the nearest bone vertex of tAB."""
     inside = np.flatnonzero(plate != int(Plate.NONE))
     if not len(inside):
         return surface
@@ -131,37 +132,9 @@ def _with_volumes(
     amount = levels.cartilage[tuple(voxels.T)].astype(np.float64)
     amount *= abs(np.linalg.det(levels.affine[:3, :3]))
     owner = inside[tree.query(apply_affine(levels.affine, voxels))[1]]
-    surface = surface.with_fields(volume_mm3=_shares(owner, amount, count))
-    if articular is None:
-        return surface
-    return surface.with_fields(**_articular_shares(surface, inside, tree, articular, settings))
+    return surface.with_fields(volume_mm3=_shares(owner, amount, count))
 
 
 def _shares(owner: NDArray[np.int64], amount: FloatArray, count: int) -> FloatArray:
     """(count,) sum of the amounts of each owner."""
     return np.bincount(owner, weights=amount, minlength=count).astype(np.float64)
-
-
-def _articular_shares(
-    surface: Surface,
-    inside: NDArray[np.int64],
-    tree: KDTree,
-    articular: Articular,
-    settings: MorphometrySettings,
-) -> dict[str, FloatArray]:
-    """Per bone vertex: area above it, and that area times its distance to the bone."""
-    foot_gap, nearest = tree.query(articular.foot_mm)
-    owner = inside[nearest]
-    cosine = np.einsum("ij,ij->i", articular.normals, surface.fields["normals"][owner])
-    counts = (
-        (articular.distance_mm >= settings.denuded_below_mm)
-        & (foot_gap <= _FOOT_MM)
-        & (cosine >= _WALL_COSINE)
-    )
-    owner, area = owner[counts], articular.area_mm2[counts]
-    length = len(surface.vertices)
-    distance = articular.distance_mm[counts]
-    return {
-        "articular_mm2": _shares(owner, area, length),
-        "articular_mm3": _shares(owner, area * distance, length),
-    }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 #: Heights above the distal end of the femur, in widths of the condyles, where its shaft is seen.
-_SHAFT_FROM, _SHAFT_TO = 0.72, 1.25
+_SHAFT_FROM, _SHAFT_TO = 0.72, 1.40
 #: The width of the condyles is taken up to this height above the distal end, mm.
 _CONDYLES_MM = 40.0
 #: The shaft direction needs at least this much length, mm.
@@ -85,8 +85,8 @@ def femur_frame(
     -----
     The cartilage-bearing femur is close to a surface of revolution: its normals avoid the
     medial–lateral axis, which is therefore the direction of their smallest second moment. The
-    shaft is close to a cylinder: the same rule on its wall, from 0.72 to 1.25 condylar widths
-    above the distal end (as far as the view reaches), gives the proximal axis, then made
+    shaft is close to a cylinder: the same rule on its wall, from 0.72 to 1.40 condylar widths
+    above the distal end (as far as the view reaches, weighted upwards), gives the proximal axis, then made
     perpendicular to the first. A line through section centroids would do worse: a section that
     the view cuts obliquely pulls it over (seen on a real knee: 38°). With less than 8 mm of
     shaft the scanner's +z takes its place.
@@ -125,7 +125,8 @@ def _shaft(
     length_mm = float(min(high, height.max()) - low)
     if length_mm < _SHAFT_LENGTH_MM or not wall.any():
         return None, 0.0
-    direction = _least_moment(normals[wall], area_mm2[wall])
+    weight = area_mm2[wall] * (height[wall] - low) ** 2  # the metaphysis below still flares
+    direction = _least_moment(normals[wall], weight)
     return (direction if direction @ axes[2] >= 0 else -direction), length_mm
 
 

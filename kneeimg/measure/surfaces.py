@@ -154,9 +154,7 @@ def mesh_level_set(field: Field, blurred: Field, affine: FloatArray) -> Mesh | N
     index, faces = _largest_part(index, faces)
     vertices = apply_affine(affine, index)
     normals = gradient_normals(blurred, index, affine)
-    corners = vertices[faces]
-    vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 6.0
-    shares = _sum_at(faces, vectors, len(vertices))
+    shares = vertex_area_vectors(vertices, faces)
     flat = ~np.isfinite(normals).all(axis=1)  # no gradient: the mesh's own normal
     lengths = np.linalg.norm(shares, axis=1)
     normals[flat] = shares[flat] / np.maximum(lengths[flat], 1e-12)[:, None]
@@ -164,13 +162,38 @@ def mesh_level_set(field: Field, blurred: Field, affine: FloatArray) -> Mesh | N
     return Mesh(index, vertices, faces, normals, area)
 
 
-def _sum_at(faces: NDArray[np.int64], values: FloatArray, count: int) -> FloatArray:
-    """(count, 3) sums over the faces around each vertex."""
-    result = np.empty((count, 3))
+def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
+    """(V, 3) mm²: a third of the area vector of every triangle around each vertex."""
+    corners = vertices[faces]
+    vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 6.0
+    result = np.empty((len(vertices), 3))
     flat = faces.ravel()
     for axis in range(3):
-        weights = np.repeat(values[:, axis], 3)
-        result[:, axis] = np.bincount(flat, weights=weights, minlength=count)
+        weights = np.repeat(vectors[:, axis], 3)
+        result[:, axis] = np.bincount(flat, weights=weights, minlength=len(vertices))
+    return result
+
+
+def smooth_over_mesh(
+    values: FloatArray, faces: NDArray[np.int64], sigma_mm: float, vertices: FloatArray
+) -> FloatArray:
+    """(V, 3) values averaged over the mesh, about a Gaussian of `sigma_mm`.
+
+    Each round mixes every vertex with its neighbours; rounds follow from the mean edge length.
+    """
+    from scipy.sparse import coo_array, diags_array
+
+    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edge2 = float(np.mean(np.sum((vertices[pairs[:, 0]] - vertices[pairs[:, 1]]) ** 2, axis=1)))
+    rounds = max(1, round(2.0 * sigma_mm**2 / edge2))  # a round spreads by edge²/2 per axis
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    shape = (len(vertices), len(vertices))
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape).tocsr()
+    graph = graph + diags_array(graph.sum(axis=1) / 6.0)  # keep a share of one's own value
+    mean = diags_array(1.0 / np.maximum(graph.sum(axis=1), 1e-12)) @ graph
+    result = values
+    for _ in range(rounds):
+        result = mean @ result
     return result
 
 

@@ -7,13 +7,19 @@ average both directed distances.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.geometry.affines import spacing_of
-from kneeimg.measure.surfaces import Field, LevelSets, Mesh, mesh_level_set, sample, smooth
+from kneeimg.measure.surfaces import (
+    Field,
+    LevelSets,
+    Mesh,
+    sample,
+    smooth_over_mesh,
+    vertex_area_vectors,
+)
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -107,26 +113,6 @@ def _refine(
     return root
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Articular:
-    """The articular surface over a bone.
-
-    Attributes
-    ----------
-    vertices : (M, 3) local mm.
-    area_mm2 : (M,) area of each vertex.
-    distance_mm : (M,) distance to the bone along the inward normal; NaN where the ray failed.
-    foot_mm : (M, 3) where the ray met the bone; the vertex itself where it failed.
-    normals : (M, 3) unit outward normals.
-    """
-
-    vertices: FloatArray
-    area_mm2: FloatArray
-    distance_mm: FloatArray
-    foot_mm: FloatArray
-    normals: FloatArray
-
-
 def bone_to_articular(levels: LevelSets, mesh: Mesh, settings: MorphometrySettings) -> FloatArray:
     """(V,) mm from each bone vertex along its normal to the articular surface.
 
@@ -143,30 +129,38 @@ def bone_to_articular(levels: LevelSets, mesh: Mesh, settings: MorphometrySettin
     )
 
 
-def articular_surface(levels: LevelSets, settings: MorphometrySettings) -> Articular | None:
-    """The part of {U = 0.5} that lies off the bone, with its distance to the bone.
+def articular_area(
+    mesh: Mesh, ray_mm: FloatArray, covered: NDArray[np.bool_], settings: MorphometrySettings
+) -> FloatArray:
+    """(V,) mm²: area of the articular surface that lies over each bone vertex.
 
-    The steep side walls at the rim of a plate are part of it; whoever sums up leaves them out.
+    Parameters
+    ----------
+    mesh : Bone surface.
+    ray_mm : (V,) from :func:`bone_to_articular`.
+    covered : (V,) vertices under cartilage whose ray ended.
+    settings : Smoothing of the normals, as for bone.
+
+    Notes
+    -----
+    The articular surface is the covered bone surface carried along its rays. The steep side wall
+    at the rim of a plate is thereby no part of it, although it belongs to {U = 0.5}: counted in,
+    it makes the articular area 7 % too large on a 30 mm plate. As a ray is normal to the bone,
+    its foot is the bone point nearest to its tip: the distance back is the length of the ray.
     """
-    mesh = mesh_level_set(
-        levels.union, smooth(levels.union, levels.affine, settings.sigma_normal_mm), levels.affine
-    )
-    if mesh is None:
-        return None
-    near = sample(levels.bone, mesh.index) < _LEVEL - _ON_LEVEL
-    index, normals = mesh.index[near], mesh.normals[near]
-    step_index = -normals @ np.linalg.inv(levels.affine[:3, :3]).T
-    distance = crossing_mm(
-        levels.bone,
-        index,
-        step_index,
-        step_mm=_step_mm(levels),
-        max_mm=settings.max_thickness_mm,
-        falling=False,
-    )
-    vertices = mesh.vertices[near]
-    foot = vertices - normals * np.nan_to_num(distance)[:, None]
-    return Articular(vertices, mesh.area_mm2[near], distance, foot, normals)
+    area_mm2 = np.zeros(len(ray_mm))
+    faces = mesh.faces[covered[mesh.faces].all(axis=1)]
+    used = np.unique(faces)
+    if not len(used):
+        return area_mm2
+    number = np.empty(len(ray_mm), dtype=np.int64)
+    number[used] = np.arange(len(used))
+    tips = mesh.vertices[used] + ray_mm[used, None] * mesh.normals[used]
+    vectors = vertex_area_vectors(tips, number[faces])
+    normals = smooth_over_mesh(vectors, number[faces], settings.sigma_articular_mm, tips)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    area_mm2[used] = np.maximum(np.einsum("ij,ij->i", vectors, normals), 0.0)
+    return area_mm2
 
 
 def _step_mm(levels: LevelSets) -> float:

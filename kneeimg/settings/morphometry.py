@@ -17,6 +17,7 @@ class MorphometrySettings(Settings):
     sigma_hard_mm : The same for a hard label map, mm. Bone and bone + cartilage are smoothed
         alike, so the distance between their surfaces does not shrink.
     sigma_normal_mm : Gaussian smoothing of the bone before its normals are taken, mm.
+    sigma_articular_mm : Smoothing of the normals of the articular surface along it, mm.
     max_thickness_mm : A longer ray is a failed ray (undetermined), never a measurement, mm.
     denuded_below_mm : Bone under less cartilage than this counts as denuded, mm. Below it a
         voxel fraction cannot tell a film of cartilage from the edge of the bone.
@@ -32,9 +33,10 @@ class MorphometrySettings(Settings):
         (doi:10.1016/j.joca.2010.07.010); the limits are far outside on both sides.
     """
 
-    sigma_soft_mm: float = Field(default=0.2, ge=0.0, le=1.0)
-    sigma_hard_mm: float = Field(default=0.5, ge=0.0, le=1.5)
+    sigma_soft_mm: float = Field(default=0.1, ge=0.0, le=1.0)
+    sigma_hard_mm: float = Field(default=0.3, ge=0.0, le=1.5)
     sigma_normal_mm: float = Field(default=1.5, gt=0.0, le=4.0)
+    sigma_articular_mm: float = Field(default=0.8, gt=0.0, le=4.0)
     max_thickness_mm: float = Field(default=10.0, gt=1.0, le=20.0)
     denuded_below_mm: float = Field(default=0.2, gt=0.0, le=1.0)
     min_patch_mm2: float = Field(default=25.0, ge=0.0)
