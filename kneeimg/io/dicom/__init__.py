@@ -11,29 +11,36 @@ Writing
 from __future__ import annotations
 
 from kneeimg.io.dicom.extent import Extent, compare_extent, extent_of
+from kneeimg.io.dicom.films import read_radiograph
 from kneeimg.io.dicom.inventory import find_series
 from kneeimg.io.dicom.records import Inventory, Scanner, SeriesRecord, finding_to_json
 from kneeimg.io.dicom.selection import matches, matching_rule, select_series
-from kneeimg.io.dicom.volumes import content_uid, read_volume
+from kneeimg.io.dicom.volumes import read_volume
+from kneeimg.io.dicom.write_enhanced import write_enhanced_mr
+from kneeimg.io.dicom.write_film import FilmTags, laterality_of, write_radiograph
 from kneeimg.io.dicom.write_mr import FileStyle, MrProtocol, write_mr_series
 from kneeimg.io.dicom.writing import Origin
 
 __all__ = [
     "Extent",
     "FileStyle",
+    "FilmTags",
     "Inventory",
     "MrProtocol",
     "Origin",
     "Scanner",
     "SeriesRecord",
     "compare_extent",
-    "content_uid",
     "extent_of",
     "find_series",
     "finding_to_json",
+    "laterality_of",
     "matches",
     "matching_rule",
+    "read_radiograph",
     "read_volume",
     "select_series",
+    "write_enhanced_mr",
     "write_mr_series",
+    "write_radiograph",
 ]

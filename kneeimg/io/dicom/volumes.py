@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
-import numpy as np
-from numpy.typing import NDArray
-
 from kneeimg.core.grid import Grid
 from kneeimg.core.volume import Volume
 from kneeimg.errors import DicomError, Finding, ReasonCode
+from kneeimg.io.content import content_uid
 from kneeimg.io.dicom.pixels import read_frames
 from kneeimg.io.dicom.records import SeriesRecord
 
@@ -48,15 +44,3 @@ def read_volume(record: SeriesRecord) -> tuple[Volume, tuple[Finding, ...]]:
     shape = (data.shape[0], data.shape[1], data.shape[2])
     frame_uid = record.frame_uid or content_uid(data, record.affine)
     return Volume(data, Grid(shape, record.affine, frame_uid), "a.u."), record.findings
-
-
-def content_uid(data: NDArray[np.generic], affine: NDArray[np.float64]) -> str:
-    """A frame of reference for an image without one: a UUID-style UID from its content.
-
-    The same content in the same place gives the same UID, whatever the memory layout.
-    """
-    digest = hashlib.sha256()
-    digest.update(str((data.shape, data.dtype.str)).encode())
-    digest.update(np.round(np.asarray(affine, dtype="<f8"), 6).tobytes())
-    digest.update(np.ascontiguousarray(data.T).data)  # free for an image as it was read
-    return f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}"

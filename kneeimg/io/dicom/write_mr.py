@@ -25,8 +25,6 @@ from kneeimg.io.dicom.writing import (
 )
 
 _MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
-_ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
-_MULTI_FRAME_ORGANIZATION = "kneeimg dimensions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +202,12 @@ def _plane(dataset: Dataset, grid: Grid, k: int, origin: Origin) -> None:
     dataset.SliceThickness = decimal(spacing[2])
     dataset.SpacingBetweenSlices = decimal(abs(float(normal @ grid.affine[:3, 2])))
     dataset.ImagePositionPatient = decimals(grid.to_mm((0, 0, k)))
-    dataset.ImageOrientationPatient = decimals(_cosines(grid))
+    dataset.ImageOrientationPatient = decimals(cosines(grid))
     dataset.PixelSpacing = decimals((spacing[1], spacing[0]))
     dataset.SliceLocation = decimal(float(normal @ grid.to_mm((0, 0, k))))
     dataset.FrameOfReferenceUID = grid.frame_uid or uid(origin, "frame of reference")
     dataset.PositionReferenceIndicator = ""
 
 
-def _cosines(grid: Grid) -> NDArray[np.float64]:
+def cosines(grid: Grid) -> NDArray[np.float64]:
     return np.concatenate([grid.affine[:3, n] / grid.spacing_mm[n] for n in (0, 1)])

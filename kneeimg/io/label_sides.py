@@ -1,0 +1,76 @@
+"""Left or right, as the labels of a segmentation themselves show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kneeimg.core.anatomy import LabelScheme, Side, Tissue
+from kneeimg.core.grid import Grid
+from kneeimg.core.laterality import SideSource, combine_sides
+
+#: Centroids nearer than this, in mm from left to right, do not tell the side.
+_SIDE_MARGIN_MM = 5.0
+
+
+def side_shown(
+    values: NDArray[Any],
+    tissues: NDArray[np.uint8],
+    scheme: LabelScheme,
+    grid: Grid,
+    where: str,
+) -> Side | None:
+    """The side that medial and lateral labels, and the fibula, show by where they lie."""
+    if not scheme.compartments:
+        return None
+    sources = list(_side_sources(values, tissues, scheme, grid))
+    combined = combine_sides(sources, where=where)
+    return None if combined is None else combined[0]
+
+
+def _side_sources(
+    values: NDArray[Any], tissues: NDArray[np.uint8], scheme: LabelScheme, grid: Grid
+) -> Iterator[SideSource]:
+    pairs = (
+        ("tibial cartilage", Tissue.TIBIAL_CARTILAGE),
+        ("femoral cartilage", Tissue.FEMORAL_CARTILAGE),
+    )
+    for name, tissue in pairs:
+        parts = {
+            place: [
+                value
+                for value, compartment in scheme.compartments.items()
+                if compartment == place and scheme.tissues[value] is tissue
+            ]
+            for place in ("medial", "lateral")
+        }
+        if parts["medial"] and parts["lateral"]:
+            medial = _centre_x(np.isin(values, parts["medial"]), grid)
+            yield name, _side_of(medial, _centre_x(np.isin(values, parts["lateral"]), grid))
+    menisci = (tissues == Tissue.MEDIAL_MENISCUS, tissues == Tissue.LATERAL_MENISCUS)
+    yield "menisci", _side_of(_centre_x(menisci[0], grid), _centre_x(menisci[1], grid))
+    tibia, fibula = tissues == Tissue.TIBIA, tissues == Tissue.FIBULA
+    yield "fibula", _side_of(_centre_x(tibia, grid), _centre_x(fibula, grid))
+
+
+def _centre_x(inside: NDArray[np.bool_], grid: Grid) -> float | None:
+    """Centroid from right to left in mm (LPS x); None if there is no voxel."""
+    count = np.count_nonzero(inside)
+    if count == 0:
+        return None
+    means = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        profile = np.count_nonzero(inside, axis=others)
+        means.append(float(profile @ np.arange(len(profile))) / count)
+    return float(grid.to_mm(means)[0])
+
+
+def _side_of(medial_x: float | None, lateral_x: float | None) -> Side | None:
+    """In a right knee the medial part lies further towards the patient's left."""
+    if medial_x is None or lateral_x is None or abs(medial_x - lateral_x) < _SIDE_MARGIN_MM:
+        return None
+    return Side.RIGHT if medial_x > lateral_x else Side.LEFT
