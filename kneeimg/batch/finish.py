@@ -1,0 +1,114 @@
+"""What stands at the top of OUT: tables, participants, settings, logs. All made from records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kneeimg import __version__
+from kneeimg.errors import Finding
+from kneeimg.io.atomic import canonical_json, sha256_text, write_json, write_text
+from kneeimg.io.results import KneeRecord
+from kneeimg.io.tables import (
+    CHANGE_COLUMNS,
+    DISPOSITION_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    DispositionRow,
+    Row,
+    measurement_rows,
+    wide_rows,
+    write_csv,
+    write_parquet,
+)
+from kneeimg.pipeline.cases import Absent, Case, Plan
+from kneeimg.settings.toml import dump_toml
+
+
+def run_id(plan: Plan) -> str:
+    """Twelve hex digits of everything that decides the numbers, inputs apart.
+
+    The same settings and software give the same id, so that a second run adds nothing.
+    """
+    content = {
+        "software": __version__,
+        "settings": plan.settings.model_dump(mode="json"),
+    }
+    return sha256_text(canonical_json(content))[:12]
+
+
+def write_head(plan: Plan, out: Path) -> None:
+    """dataset_description.json, participants.tsv and the resolved settings of the run."""
+    write_json(
+        out / "dataset_description.json",
+        {
+            "Name": f"kneeimg results of {plan.study_id}",
+            "Layout": "folders in the style of BIDS derivatives; not a BIDS dataset",
+            "GeneratedBy": [{"Name": "kneeimg", "Version": __version__}],
+            "Notice": "For research. Not a medical device, not for diagnosis.",
+        },
+    )
+    people = [
+        {"participant_id": f"sub-{name}", "index_knee": side.value if side else "n/a"}
+        for name, side in plan.participants.items()
+    ]
+    write_csv(out / "participants.tsv", ("participant_id", "index_knee"), people)
+    resolved = {"software": {"name": "kneeimg", "version": __version__}}
+    resolved |= plan.settings.model_dump(mode="json")
+    write_text(out / f"run-{run_id(plan)}" / "config.toml", dump_toml(resolved))
+
+
+def disposition_of(case: Case, record: KneeRecord) -> DispositionRow:
+    """The disposition of one knee of a case: its refusal, or its first remark."""
+    visit = record.visit
+    return DispositionRow(
+        participant=visit.participant,
+        visit=visit.visit,
+        side=visit.side.value if visit.side else "",
+        kind=record.kind,
+        source=case.source,
+        status=record.status,
+        series_uid_hash=record.context.series_uid_hash,
+        finding=_headline(record.findings),
+    )
+
+
+def _headline(findings: Sequence[Finding]) -> Finding | None:
+    """The first finding, and how many more stand in the record."""
+    if not findings:
+        return None
+    first, more = findings[0], len(findings) - 1
+    if not more:
+        return first
+    also = ", ".join(dict.fromkeys(finding.code.value for finding in findings[1:]))
+    return Finding(
+        first.code,
+        f"{first.message} (also: {also})",
+        first.where,
+        first.expected,
+        first.found,
+        first.action,
+    )
+
+
+def write_tables(
+    out: Path,
+    records: Sequence[KneeRecord],
+    disposition: Sequence[Mapping[str, str]],
+    changes: Sequence[Row],
+) -> int:
+    """Write every table; the number of measurement rows."""
+    rows: list[dict[str, Any]] = [row for record in records for row in measurement_rows(record)]
+    tables = out / "tables"
+    write_csv(tables / "measurements.csv", MEASUREMENT_COLUMNS, rows)
+    write_parquet(tables / "measurements.parquet", MEASUREMENT_COLUMNS, rows)
+    write_csv(tables / "measurements_wide.csv", *wide_rows(rows))
+    write_csv(tables / "change.csv", CHANGE_COLUMNS, changes)
+    write_parquet(tables / "change.parquet", CHANGE_COLUMNS, changes)
+    write_csv(out / "disposition.csv", DISPOSITION_COLUMNS, disposition)
+    return len(rows)
+
+
+def absent_rows(absent: Sequence[Absent]) -> list[dict[str, str]]:
+    """Disposition rows of scans without a case."""
+    return [item.row.as_row() for item in absent]

@@ -1,0 +1,194 @@
+"""Run a plan: cases side by side, change between visits, tables, report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from kneeimg.batch.crash import Crash, clear_logs
+from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_tables
+from kneeimg.batch.stage import Engine, run_units
+from kneeimg.batch.summary import BatchSummary, Progress
+from kneeimg.batch.workers import default_workers
+from kneeimg.core.anatomy import Side
+from kneeimg.core.visit import Visit
+from kneeimg.errors import KneeimgError, OutputError
+from kneeimg.io.atomic import clear_leftovers, require_writable
+from kneeimg.io.results import Kind, KneeRecord
+from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
+from kneeimg.pipeline.planned import refused_record
+from kneeimg.pipeline.planning import plan_cases
+from kneeimg.pipeline.runner import refused_case, run_case
+from kneeimg.trial.study import load_study
+
+
+def run_study(
+    source: Path,
+    out: Path,
+    *,
+    study_file: Path | None = None,
+    side: Side | None = None,
+    workers: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> BatchSummary:
+    """Plan and measure everything below a folder; see :func:`run_batch`.
+
+    Raises
+    ------
+    StudyError
+        A mistake in the study file or its tables; nothing is written.
+    InputError
+        The folder does not exist.
+    OutputError
+        OUT cannot be written, or the disk is full.
+    """
+    study = load_study(study_file) if study_file else None
+    plan = plan_cases(source, study, side)
+    return run_batch(plan, out, executor=executor, workers=workers, progress=progress, force=force)
+
+
+def run_batch(
+    plan: Plan,
+    out: Path,
+    *,
+    executor: Executor | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> BatchSummary:
+    """Run a plan into a results folder.
+
+    Parameters
+    ----------
+    plan : What to do.
+    out : Results folder, made if missing. Nothing is written anywhere else.
+    executor : Any `concurrent.futures.Executor`, e.g. of dask; None for a process pool.
+    workers : Processes of that pool; 0 as the machine and its memory allow.
+    progress : Called with done, total and a line once per case.
+    force : Measure again what is already done.
+
+    Returns
+    -------
+    BatchSummary
+        With the exit status. A failing or crashing case is a row of it, never an exception.
+
+    Raises
+    ------
+    OutputError
+        OUTPUT_NOT_WRITABLE before anything is measured, or OUTPUT_FULL; finished cases stay.
+    """
+    from kneeimg.report.html import write_report
+
+    require_writable(out)
+    with _locked(out):
+        clear_leftovers(out)
+        clear_logs(out)
+        write_head(plan, out)
+        engine = Engine(out, workers or default_workers(), force, executor)
+        reports = run_units(
+            engine,
+            run_case,
+            plan.cases,
+            on_crash=_crashed_case,
+            describe=_case_line,
+            progress=progress or _silent,
+        )
+        records = all_records(plan, reports)
+        disposition = all_dispositions(plan, reports)
+        n_rows = write_tables(out, records, disposition, ())
+        write_report(out)
+    return BatchSummary(
+        disposition=tuple(disposition),
+        n_rows=n_rows,
+        n_cases=len(plan.cases),
+        n_reused=sum(report.reused for report in reports),
+        changed=_names(plan.cases, [report.changed for report in reports]),
+        crashed=_names(plan.cases, [report.crashed for report in reports]),
+    )
+
+
+def all_records(plan: Plan, reports: Sequence[CaseReport]) -> list[KneeRecord]:
+    """Records of cases and of planned scans without a case, by participant, visit and knee."""
+    records = [record for report in reports for record in report.records]
+    records += [_absent_record(item, plan) for item in plan.absent if item.planned]
+    people = {name: n for n, name in enumerate(plan.participants)}
+
+    def place(record: KneeRecord) -> tuple[int, int, str, str]:
+        participant, visit, side, kind = record.key
+        return people[participant], plan.visit_order[participant].index(visit), kind, side
+
+    return sorted(records, key=place)
+
+
+def all_dispositions(plan: Plan, reports: Sequence[CaseReport]) -> list[dict[str, str]]:
+    """One row per knee of a case, then one per scan that never became a case."""
+    rows = [
+        disposition_of(case, record).as_row()
+        for case, report in zip(plan.cases, reports, strict=True)
+        for record in report.records
+    ]
+    return rows + absent_rows(plan.absent)
+
+
+def _absent_record(item: Absent, plan: Plan) -> KneeRecord:
+    row = item.row
+    assert row.finding is not None
+    side = Side(row.side) if row.side else None
+    kind: Kind = "film" if row.kind == "film" else "mri"
+    return refused_record(
+        Visit(row.participant, row.visit, side, item.day),
+        kind,
+        row.finding,
+        plan.settings.stages(),
+        status="missing" if row.status == "missing" else "refused",
+        series_uid_hash=row.series_uid_hash,
+    )
+
+
+def _crashed_case(case: Case, crash: Crash) -> CaseReport:
+    error = KneeimgError.from_finding(crash.finding(case.name))
+    return CaseReport(records=refused_case(case, error), crashed=True)
+
+
+def _case_line(case: Case, report: CaseReport) -> str:
+    if report.reused:
+        return f"{case.name}: kept"
+    codes = [r.findings[0].code.value for r in report.records if r.status == "refused"]
+    again = " (an output had changed)" if report.changed else ""
+    return f"{case.name}: {'refused ' + ', '.join(codes) if codes else 'measured'}{again}"
+
+
+def _names(cases: Sequence[Case], chosen: Sequence[bool]) -> tuple[str, ...]:
+    return tuple(case.name for case, take in zip(cases, chosen, strict=True) if take)
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """No progress is shown."""
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Only one run at a time in a results folder; the lock leaves no file and ends with us."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system
+        yield
+        return
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                "another run is writing to this results folder",
+                where=out.name,
+                action="wait for it to end, or choose another folder",
+            ) from error
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,88 @@
+"""What a batch did, in numbers and refusals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+#: done, total, what: called once per finished case.
+Progress = Callable[[int, int, str], None]
+
+STATUSES = ("measured", "refused", "missing", "skipped")
+
+
+class ExitStatus(IntEnum):
+    """What a script can rely on."""
+
+    MEASURED = 0
+    SOME_REFUSED = 2
+    ALL_REFUSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """What became of everything that was planned.
+
+    Attributes
+    ----------
+    disposition : Rows of the disposition table.
+    n_rows : Rows of the measurement table.
+    n_cases : Cases that ran or were kept.
+    n_reused : Of these, verified and kept from an earlier run.
+    changed : Cases measured again because an output no longer matched its manifest.
+    crashed : Cases that ended in a bug or a dead worker; see the logs.
+    """
+
+    disposition: tuple[Mapping[str, str], ...]
+    n_rows: int
+    n_cases: int
+    n_reused: int = 0
+    changed: tuple[str, ...] = ()
+    crashed: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of scans by status."""
+        return Counter(row["status"] for row in self.disposition)
+
+    @property
+    def refusals(self) -> tuple[Mapping[str, str], ...]:
+        """Rows of refused scans and missing visits."""
+        return tuple(row for row in self.disposition if row["status"] in ("refused", "missing"))
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """0 all measured, 2 some refused, 3 all refused. A missing visit is a refusal too."""
+        measured = self.counts.get("measured", 0)
+        if not measured:
+            return ExitStatus.ALL_REFUSED
+        return ExitStatus.SOME_REFUSED if self.refusals else ExitStatus.MEASURED
+
+    def headline(self) -> str:
+        """One line for a person."""
+        counts = self.counts
+        parts = [
+            f"{counts[name]} {name}" for name in STATUSES if counts[name] or name == "measured"
+        ]
+        parts.append(f"{self.n_rows} rows")
+        if self.n_reused:
+            parts.append(f"{self.n_reused} of {self.n_cases} cases kept from before")
+        if self.changed:
+            parts.append(f"{len(self.changed)} measured again because outputs had changed")
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "exit_status": int(self.exit_status),
+            "counts": dict(self.counts),
+            "rows": self.n_rows,
+            "cases": self.n_cases,
+            "reused": self.n_reused,
+            "changed": list(self.changed),
+            "crashed": list(self.crashed),
+            "disposition": [dict(row) for row in self.disposition],
+        }

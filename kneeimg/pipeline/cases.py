@@ -1,0 +1,199 @@
+"""What a batch is made of: cases to run, scans that never became a case, reports of cases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kneeimg import __version__
+from kneeimg.core.anatomy import Side
+from kneeimg.core.laterality import SideSource
+from kneeimg.core.visit import Visit
+from kneeimg.errors import Finding
+from kneeimg.io.atomic import sha256_text
+from kneeimg.io.results import Kind, KneeRecord, scan_folder, side_letter
+from kneeimg.io.tables import DispositionRow
+from kneeimg.segment.mr import EXISTING_MASK
+from kneeimg.settings.study import StageSettings, StudyFile
+
+if TYPE_CHECKING:
+    from kneeimg.io.dicom import SeriesRecord
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """A mask on disk and how its values name tissues."""
+
+    path: Path
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One scan of one participant at one visit: what a worker gets, and nothing else.
+
+    Attributes
+    ----------
+    visit : Study ids; its side is None when only the image or the labels can say it.
+    kind : "mri" or "film".
+    source : The scan as messages and tables name it; free of private data.
+    settings : Everything that changes a number.
+    sides : Sources of the side, most trusted first.
+    bilateral : A film of both knees.
+    series : DICOM series; None when the image is a plain file or there is none.
+    image : Image file that is not DICOM.
+    mask : Existing mask of an MR scan.
+    pixel_spacing_mm : Pixel size of a film that the user states; None to take the file's.
+    inputs : Name to show and path of every file that is read.
+    series_uid_hash : Names the series without its UID.
+    findings : What was noticed before reading pixels.
+    manifest : File name of the manifest in the case's folder.
+    private : Texts that must not be shown (PatientID, name); used to redact messages.
+    """
+
+    visit: Visit
+    kind: Kind
+    source: str
+    settings: StageSettings
+    sides: tuple[SideSource, ...] = ()
+    bilateral: bool = False
+    series: SeriesRecord | None = None
+    image: Path | None = None
+    mask: MaskFile | None = None
+    pixel_spacing_mm: float | None = None
+    inputs: tuple[tuple[str, Path], ...] = ()
+    series_uid_hash: str = ""
+    findings: tuple[Finding, ...] = ()
+    manifest: str = MANIFEST
+    private: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the results, relative to OUT."""
+        return Path(scan_folder(self.visit.participant, self.visit.visit, self.kind))
+
+    @property
+    def name(self) -> str:
+        """Short name in study ids, unique within a plan."""
+        side = "LR" if self.bilateral else side_letter(self.visit.side)
+        own = "" if self.manifest == MANIFEST else f"_{Path(self.manifest).stem.split('_')[-1]}"
+        return f"{self.visit.participant}_{self.visit.visit}_{self.kind}_{side}{own}"
+
+    def identity(self) -> dict[str, Any]:
+        """Plain values that name the case in its manifest; nothing private."""
+        return {
+            "participant": self.visit.participant,
+            "visit": self.visit.visit,
+            "day": self.visit.day,
+            "kind": self.kind,
+            "side": self.visit.side.value if self.visit.side else None,
+            "side_sources": {name: side.value for name, side in self.sides if side},
+            "bilateral": self.bilateral,
+            "pixel_spacing_mm": self.pixel_spacing_mm,
+            "scheme": self.mask.scheme if self.mask else None,
+            "series_uid_hash": self.series_uid_hash,
+            "findings": [str(finding) for finding in self.findings],
+        }
+
+    def relevant_settings(self) -> dict[str, Any]:
+        """Plain settings of the stages that this kind of scan goes through."""
+        names = ("reading", "morphometry") if self.kind == "mri" else ("reading", "film")
+        return self.settings.model_dump(mode="json", include=set(names))
+
+    def model(self) -> Mapping[str, str]:
+        """The segmenter of the case."""
+        if self.kind == "mri":
+            return EXISTING_MASK.as_dict()
+        return {"name": "film-margins", "version": __version__, "sha256": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseReport:
+    """What became of a case.
+
+    Attributes
+    ----------
+    records : One per knee.
+    reused : Verified results of an earlier run were kept.
+    changed : An output of an earlier run no longer matched its manifest.
+    crashed : A bug or a dead worker; there is a log, and the next run tries again.
+    """
+
+    records: tuple[KneeRecord, ...]
+    reused: bool = False
+    changed: bool = False
+    crashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A scan that never became a case, or a planned scan that is not there.
+
+    Attributes
+    ----------
+    row : Its line in the disposition table.
+    day : Days since baseline, when known.
+    planned : Its measurements were planned, so each gets a not-measurable row.
+    """
+
+    row: DispositionRow
+    day: int | None = None
+    planned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a batch will do, decided before any pixel is read.
+
+    Attributes
+    ----------
+    study_id : Name of the study.
+    settings : Resolved settings.
+    cases : In the order of participants, visits and sides.
+    absent : Scans that are refused, skipped or missing without a case.
+    participants : Study id to index knee, in table order.
+    visit_order : Participant to visit ids in time; the first is the baseline.
+    """
+
+    study_id: str
+    settings: StudyFile
+    cases: tuple[Case, ...]
+    absent: tuple[Absent, ...]
+    participants: Mapping[str, Side | None]
+    visit_order: Mapping[str, tuple[str, ...]]
+
+
+def public_hash(text: str) -> str:
+    """Twelve hex digits that name a UID or a person without saying it."""
+    return sha256_text(f"kneeimg:{text}")[:12]
+
+
+def redact(text: str, private: Iterable[str]) -> str:
+    """Replace private texts, whole or as name parts, by `[redacted]`.
+
+    >>> redact("SMITH_JOHN/dess/1.dcm", ("Smith^John",))
+    '[redacted]_[redacted]/dess/1.dcm'
+    """
+    parts: set[str] = set()
+    for value in private:
+        pieces = re.split(r"[\\^=\s,_/]+", value)
+        # shorter pieces are initials and titles: they would tear up ordinary words
+        parts |= {piece for piece in (value, *pieces) if len(piece) > 2}
+    for part in sorted(parts, key=len, reverse=True):
+        text = re.sub(re.escape(part), "[redacted]", text, flags=re.IGNORECASE)
+    return text
+
+
+def redacted_finding(finding: Finding, private: Iterable[str]) -> Finding:
+    """The finding without private texts."""
+    hidden = tuple(private)
+    texts = {
+        name: redact(getattr(finding, name), hidden)
+        for name in ("message", "where", "expected", "found", "action")
+    }
+    return Finding(finding.code, **texts)

@@ -1,0 +1,163 @@
+"""One film: pixels in, margins, joint-space rows and a picture out, for each knee on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kneeimg.core.anatomy import Side
+from kneeimg.core.laterality import combine_sides
+from kneeimg.core.margins import JointMargins
+from kneeimg.core.measurement import Measurement
+from kneeimg.core.radiograph import Radiograph
+from kneeimg.core.visit import Visit
+from kneeimg.errors import Finding, InputError, KneeimgError, OutputError, ReasonCode
+from kneeimg.io.atomic import write_bytes, write_json
+from kneeimg.io.results import KneeRecord, knee_file, record_to_json
+from kneeimg.measure.joint_space import measure_joint_space
+from kneeimg.pipeline.cases import Case, redacted_finding
+from kneeimg.pipeline.planned import complete, planned_rows, refused_record, row_context
+from kneeimg.pipeline.protocol import protocol_of
+from kneeimg.settings.film import FilmSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredFilm:
+    """One knee on a film in memory after measuring.
+
+    Attributes
+    ----------
+    side : Which knee.
+    radiograph : The whole film.
+    margins : Its joint margins, in pixels of the film.
+    measurements : One for each planned row.
+    findings : Everything noticed on the way.
+    """
+
+    side: Side
+    radiograph: Radiograph
+    margins: JointMargins
+    measurements: tuple[Measurement, ...]
+    findings: tuple[Finding, ...]
+
+
+def run_film_case(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
+    """Measure every knee of a film and write its files into a folder.
+
+    On a film of both knees one may be refused and the other measured.
+
+    Raises
+    ------
+    KneeimgError
+        A refusal of the film as a whole.
+    """
+    radiograph = read_film(case)
+    sides = knees_to_measure(radiograph, case)
+    records = tuple(_run_knee(case, radiograph, side, folder) for side in sides)
+    if len(records) == 1 and records[0].status == "refused":
+        raise KneeimgError.from_finding(records[0].findings[0])
+    return records
+
+
+def read_film(case: Case) -> Radiograph:
+    """The film of a case, from DICOM or a picture file."""
+    if case.series is not None:
+        from kneeimg.io.dicom import read_radiograph
+
+        return read_radiograph(case.series, case.pixel_spacing_mm)
+    if case.image is None:
+        raise InputError("the case has no film", where=case.source)
+    from kneeimg.io.pictures import read_film_picture
+
+    return read_film_picture(case.image, case.pixel_spacing_mm, case.visit.side)
+
+
+def knees_to_measure(radiograph: Radiograph, case: Case) -> tuple[Side | None, ...]:
+    """The stated side; both for a film of both knees; None where the fibula must tell."""
+    from kneeimg.segment.film import find_knees
+
+    stated = combine_sides((*case.sides, ("film", radiograph.side)), where=case.source)
+    if stated is not None:
+        return (stated[0],)
+    views = find_knees(radiograph)
+    if len(views) == 1:
+        return (views[0].side,)
+    if any(view.side is None for view in views):
+        raise InputError(
+            "two knees are on the film and nothing says which is which",
+            code=ReasonCode.NO_LATERALITY,
+            where=case.source,
+            expected="a film that says how it hangs (Patient Orientation)",
+            action="write Patient Orientation into the file, or crop and list each knee",
+        )
+    # in the order of Side, whichever hangs on the left
+    return tuple(side for side in Side if side in {view.side for view in views})
+
+
+def measure_film(radiograph: Radiograph, side: Side | None, settings: FilmSettings) -> MeasuredFilm:
+    """Find the margins of one knee and measure its joint space."""
+    from kneeimg.segment.film import find_margins
+
+    margins = find_margins(radiograph, side, settings)
+    rows = measure_joint_space(margins, radiograph.spacing_mm, settings.joint_space)
+    findings = tuple(dict.fromkeys((*radiograph.findings, *margins.findings)))
+    return MeasuredFilm(margins.side, radiograph, margins, rows, findings)
+
+
+def _run_knee(case: Case, radiograph: Radiograph, side: Side | None, folder: Path) -> KneeRecord:
+    visit = replace(case.visit, side=side)
+    try:
+        film = measure_film(radiograph, side, case.settings.film)
+    except OutputError:
+        raise
+    except KneeimgError as error:
+        record = refused_record(
+            visit,
+            "film",
+            redacted_finding(error.finding, case.private),
+            case.settings,
+            series_uid_hash=case.series_uid_hash,
+        )
+        path = folder / knee_file(visit.participant, visit.visit, side, "measurements.json")
+        write_json(path, record_to_json(record))
+        return record
+    record = _record(case, film)
+    write_film_files(film, folder, record.visit, record)
+    return record
+
+
+def _record(case: Case, film: MeasuredFilm) -> KneeRecord:
+    noticed = dict.fromkeys((*case.findings, *film.findings))
+    findings = [f for f in noticed if f.code is not ReasonCode.NO_LATERALITY]
+    return KneeRecord(
+        visit=replace(case.visit, side=film.side),
+        kind="film",
+        status="measured",
+        measurements=complete(film.measurements, planned_rows("film", case.settings)),
+        context=row_context(
+            "film",
+            case.settings,
+            case.series_uid_hash,
+            spacing_source=film.radiograph.spacing_source.value,
+        ),
+        findings=tuple(redacted_finding(finding, case.private) for finding in findings),
+        protocol=protocol_of(case.series),
+    )
+
+
+def write_film_files(
+    film: MeasuredFilm, folder: Path, visit: Visit, record: KneeRecord | None = None
+) -> None:
+    """Margins, picture and, if given, the record of one knee on a film."""
+    from kneeimg.io.margins import margins_to_json
+    from kneeimg.report.figures import film_panel
+
+    def path(suffix: str) -> Path:
+        return folder / knee_file(visit.participant, visit.visit, film.side, suffix)
+
+    title = f"{visit.participant} · {visit.visit} · {film.side.value} knee"
+    panel = film_panel(film.radiograph, film.margins, film.measurements, title=title)
+    write_json(path("margins.json"), margins_to_json(film.margins, film.radiograph))
+    write_bytes(path("qc.png"), panel)
+    if record is not None:
+        write_json(path("measurements.json"), record_to_json(record))

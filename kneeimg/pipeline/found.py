@@ -1,0 +1,346 @@
+"""Plan the scans of a DICOM folder: who, which visit, which series, which mask."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from kneeimg.core.anatomy import Side
+from kneeimg.core.laterality import SideSource
+from kneeimg.core.visit import Visit
+from kneeimg.errors import Behaviour, Finding, KneeimgError, ReasonCode, behaviour
+from kneeimg.io.results import Kind
+from kneeimg.io.tables import DispositionRow
+from kneeimg.pipeline.cases import Absent, Case, redact, redacted_finding
+from kneeimg.pipeline.schedule import KINDS, row_side
+from kneeimg.pipeline.sources import (
+    masks_beside,
+    only_mask,
+    private_of,
+    require_usable,
+    with_mask,
+    with_series,
+)
+from kneeimg.settings.study import StudyFile
+from kneeimg.trial.study import Participant, Study
+from kneeimg.trial.visits import Placement, Placing, place_scans
+
+if TYPE_CHECKING:
+    from kneeimg.io.dicom import Inventory, SeriesRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A participant and the series that belong to them."""
+
+    participant: Participant
+    series: tuple[SeriesRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The series of one person, kind, date and side, of which one is to be measured."""
+
+    kind: Kind
+    scan_date: date | None
+    side: Side | None
+    series: tuple[SeriesRecord, ...]
+    folder_visit: str = ""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a DICOM folder yields while it is being planned."""
+
+    settings: StudyFile
+    study: Study | None
+    side: Side | None
+    private: tuple[str, ...] = ()
+    cases: list[Case] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+
+    def add_case(self, case: Case) -> None:
+        self.cases.append(replace(case, private=self.private))
+
+    def add_absent(
+        self,
+        series: SeriesRecord,
+        finding: Finding,
+        *,
+        visit: Visit | None = None,
+        kind: str = "",
+        status: str = "",
+        planned: bool = False,
+    ) -> None:
+        skipped = behaviour(finding.code) is Behaviour.SKIP
+        row = DispositionRow(
+            participant=visit.participant if visit else "",
+            visit=visit.visit if visit else "",
+            side=row_side((visit.side if visit else None) or series.side),
+            kind=kind or (series.kind if series.kind != "other" else ""),
+            source=redact(series.folder, self.private),
+            status=status or ("skipped" if skipped else "refused"),
+            series_uid_hash=series.uid_hash,
+            finding=redacted_finding(finding, self.private),
+        )
+        self.absent.append(Absent(row, visit.day if visit else None, planned))
+
+
+def plan_found(
+    inventory: Inventory, settings: StudyFile, study: Study | None, side: Side | None
+) -> Found:
+    """Cases and dispositions of everything in an inventory."""
+    private = {text for record in inventory.records for text in private_of(record)}
+    # a study id is public by definition, also where it serves as the PatientID
+    public = set(study.participants) if study else set()
+    found = Found(settings, study, side, tuple(sorted(private - public)))
+    _add_unusable_files(found, inventory)
+    for person in _people(found, inventory):
+        _plan_person(found, person)
+    return found
+
+
+def _add_unusable_files(found: Found, inventory: Inventory) -> None:
+    for finding in inventory.findings:
+        skipped = behaviour(finding.code) is Behaviour.SKIP
+        row = DispositionRow(
+            participant="",
+            visit="",
+            side="",
+            kind="",
+            source=redact(finding.where, found.private),
+            status="skipped" if skipped else "refused",
+            finding=redacted_finding(finding, found.private),
+        )
+        found.absent.append(Absent(row))
+
+
+def _people(found: Found, inventory: Inventory) -> list[Person]:
+    """Series by participant; series of strangers and of no use are disposed of here."""
+    groups: dict[str, list[SeriesRecord]] = defaultdict(list)
+    for record in inventory.records:
+        if record.skipped or record.kind not in KINDS:
+            finding = record.refusal or _not_measured(record)
+            found.add_absent(record, finding, status="skipped")
+        else:
+            groups[record.person_hash or f"~{record.study_hash or record.folder}"].append(record)
+    if found.study is None:
+        width = max(2, len(str(len(groups))))
+        # numbered in the order of hashes: the number tells nothing about the PatientID
+        named = (Participant(f"P{n:0{width}}") for n in range(1, len(groups) + 1))
+        return [
+            Person(participant, tuple(groups[key]))
+            for participant, key in zip(named, sorted(groups), strict=True)
+        ]
+    return _study_people(found, found.study, groups)
+
+
+def _study_people(
+    found: Found, study: Study, groups: Mapping[str, Sequence[SeriesRecord]]
+) -> list[Person]:
+    owned: dict[str, list[SeriesRecord]] = {name: [] for name in study.participants}
+    owners = study.by_patient_id()
+    for key in sorted(groups):
+        for record in groups[key]:
+            participant = _owner(record, study, owners)
+            if participant is None:
+                found.add_absent(record, _stranger(), kind=record.kind)
+            else:
+                owned[participant].append(record)
+    return [Person(study.participants[name], tuple(series)) for name, series in owned.items()]
+
+
+def _owner(record: SeriesRecord, study: Study, owners: Mapping[str, Participant]) -> str | None:
+    """Participant of a series: by patient_id, by study id, or by a folder named after it."""
+    if record.patient_id:
+        if record.patient_id in owners:
+            return owners[record.patient_id].participant
+        same = study.participants.get(record.patient_id)
+        return same.participant if same and same.patient_id is None else None
+    folders = set(PurePosixPath(record.folder).parts)
+    named = [name for name in study.participants if {name, f"sub-{name}"} & folders]
+    return named[0] if len(named) == 1 else None
+
+
+def _plan_person(found: Found, person: Person) -> None:
+    scans = _scans(person, found)
+    dated = [scan.scan_date for scan in scans if scan.scan_date]
+    start = person.participant.baseline_date or (min(dated) if dated else None)
+    placements = _placements(scans, start, found)
+    for number, scan in enumerate(scans):
+        day = (scan.scan_date - start).days if scan.scan_date and start else None
+        placement = placements.get(number)
+        if placement is None:
+            for record in scan.series:
+                found.add_absent(record, _undated(), kind=scan.kind)
+            continue
+        visit = Visit(person.participant.participant, placement.visit, scan.side, day)
+        _plan_scan(found, person, scan, visit, placement)
+
+
+def _scans(person: Person, found: Found) -> list[Scan]:
+    """Group the series of a person by kind, date and side."""
+    groups: dict[tuple[str, str, str], list[SeriesRecord]] = defaultdict(list)
+    for record in person.series:
+        where = record.study_date or _folder_visit(record, found) or f"~{record.study_hash}"
+        side = "both" if record.bilateral else row_side(record.side)
+        groups[record.kind, where, side].append(record)
+    scans = []
+    for (kind, _, _), records in sorted(groups.items()):
+        first = records[0]
+        scans.append(
+            Scan(
+                kind="film" if kind == "film" else "mri",
+                scan_date=date.fromisoformat(first.study_date) if first.study_date else None,
+                side=first.side,
+                series=tuple(records),
+                folder_visit=_folder_visit(first, found),
+            )
+        )
+    return scans
+
+
+def _folder_visit(record: SeriesRecord, found: Found) -> str:
+    """A planned visit after which a folder of the series is named; for files without a date."""
+    folders = {part.removeprefix("ses-").casefold() for part in PurePosixPath(record.folder).parts}
+    if found.study is None:
+        return ""
+    names = [v.name for v in found.settings.visits if v.name.casefold() in folders]
+    return names[0] if len(names) == 1 else ""
+
+
+def _placements(scans: Sequence[Scan], start: date | None, found: Found) -> dict[int, Placement]:
+    """Number of a scan to its visit; a scan without date or visit folder has none in a study."""
+    if found.study is None:
+        keys = [str(scan.scan_date or f"~{scan.series[0].study_hash}") for scan in scans]
+        order = {key: f"V{n:02}" for n, key in enumerate(sorted(set(keys)), start=1)}
+        return {n: Placement(order[key], Placing.PLANNED) for n, key in enumerate(keys)}
+    placements: dict[int, Placement] = {}
+    groups: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for number, scan in enumerate(scans):
+        if scan.scan_date and start:
+            group = (scan.kind, row_side(scan.side))
+            groups[group][number] = (scan.scan_date - start).days
+        elif scan.folder_visit:
+            placements[number] = Placement(scan.folder_visit, Placing.PLANNED)
+    for days in groups.values():
+        placements |= place_scans(days, found.settings.visits)
+    return placements
+
+
+def _plan_scan(
+    found: Found, person: Person, scan: Scan, visit: Visit, placement: Placement
+) -> None:
+    """Pick the series of a scan and make a case of it, or say why not."""
+    if placement.placing is Placing.DUPLICATE:
+        for record in scan.series:
+            finding = _duplicate(placement.visit)
+            found.add_absent(record, finding, visit=visit, kind=scan.kind, status="skipped")
+        return
+    series = scan.series[0]
+    try:
+        series = _choose(scan, found)
+        case = _case(found, person, series, visit, placement)
+    except KneeimgError as error:
+        found.add_absent(series, error.finding, visit=visit, kind=scan.kind, planned=True)
+    else:
+        found.add_case(case)
+    for record in scan.series:
+        if record is not series:
+            finding = _not_chosen(series)
+            found.add_absent(record, finding, visit=visit, kind=scan.kind, status="skipped")
+
+
+def _choose(scan: Scan, found: Found) -> SeriesRecord:
+    """The series to measure: by the rules, or without rules the one that has a mask."""
+    from kneeimg.io.dicom import select_series
+
+    candidates = scan.series
+    if scan.kind == "mri" and not found.settings.series:
+        masked = [s for s in candidates if masks_beside(s, found.settings.masks)]
+        candidates = tuple(masked) or candidates
+    return select_series(candidates, found.settings.series)
+
+
+def _case(
+    found: Found, person: Person, series: SeriesRecord, visit: Visit, placement: Placement
+) -> Case:
+    only_index = found.settings.study.only_index_knee
+    stated: tuple[SideSource, ...] = (
+        ("index knee", person.participant.index_knee if only_index else None),
+        # a side for all scans is meant for those that do not say it themselves
+        ("--side", found.side if series.side is None and not series.bilateral else None),
+    )
+    unscheduled = placement.placing is Placing.UNSCHEDULED
+    case = Case(
+        visit=visit,
+        kind="film" if series.kind == "film" else "mri",
+        source=redact(series.folder, found.private),
+        settings=found.settings.stages(),
+        sides=stated,
+        findings=(_unscheduled(visit.day),) if unscheduled else (),
+    )
+    case = with_series(case, require_usable(series), person.participant.patient_id)
+    if case.kind == "film":
+        return case
+    mask = only_mask(masks_beside(series, found.settings.masks), case.source)
+    return with_mask(case, mask, found.settings.study.label_scheme)
+
+
+def _not_measured(record: SeriesRecord) -> Finding:
+    return Finding(
+        ReasonCode.UNSUPPORTED_IMAGE,
+        "an image of a kind that is not measured",
+        where=record.folder,
+        found=record.modality,
+    )
+
+
+def _stranger() -> Finding:
+    return Finding(
+        ReasonCode.SUBJECT_MISMATCH,
+        "the person in the file is not in the participants table",
+        expected="a patient_id of participants.csv",
+        found="another PatientID, or none",
+        action="add the person to participants.csv, or remove the scan",
+    )
+
+
+def _undated() -> Finding:
+    return Finding(
+        ReasonCode.VISIT_OUT_OF_WINDOW,
+        "the scan has no date, so its visit is unknown",
+        expected="a study date, or a folder named after the visit",
+        found="neither",
+        action="list the scan in scans.csv",
+    )
+
+
+def _unscheduled(day: int | None) -> Finding:
+    return Finding(
+        ReasonCode.VISIT_OUT_OF_WINDOW,
+        "the scan date lies outside every visit window",
+        found=f"day {day}",
+        action="the scan is measured as an unscheduled visit; check date and baseline",
+    )
+
+
+def _duplicate(visit: str) -> Finding:
+    return Finding(
+        ReasonCode.DUPLICATE_SCAN,
+        f"another scan of visit {visit} is nearer to its target day",
+        action="none needed; to measure this scan instead, list the scans in scans.csv",
+    )
+
+
+def _not_chosen(series: SeriesRecord) -> Finding:
+    return Finding(
+        ReasonCode.NO_RULE_MATCHES,
+        "another series of this scan was chosen",
+        found=series.uid_hash,
+        action="change the [[series]] rules of the study file if this one was meant",
+    )

@@ -1,0 +1,144 @@
+"""Visits of a plan: windows, order in time, planned scans that are missing, manifest names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from kneeimg.core.anatomy import Side
+from kneeimg.errors import Finding, ReasonCode
+from kneeimg.io.results import Kind, side_letter
+from kneeimg.io.tables import DispositionRow
+from kneeimg.pipeline.cases import Absent, Case
+from kneeimg.settings.study import VisitWindow
+from kneeimg.trial.study import Participant, Study, planned_visits
+
+KINDS: tuple[Kind, ...] = ("mri", "film")
+
+
+def out_of_window(day: int | None, window: VisitWindow | None) -> tuple[Finding, ...]:
+    """A finding when the day is known and lies outside the visit's window."""
+    if day is None or window is None or window.holds(day):
+        return ()
+    low, high = window.target_day - window.window_days, window.target_day + window.window_days
+    finding = Finding(
+        ReasonCode.VISIT_OUT_OF_WINDOW,
+        f"the scan is dated outside the window of visit {window.name}",
+        expected=f"day {low} to {high}",
+        found=f"day {day}",
+        action="check date and baseline; the scan is measured and flagged",
+    )
+    return (finding,)
+
+
+def missing_visits(study: Study, cases: Sequence[Case], absent: Sequence[Absent]) -> list[Absent]:
+    """Planned scans that are not there: neither a case nor a refusal stands for them."""
+    seen = _seen(cases, absent)
+    missing: list[Absent] = []
+    for person in study.participants.values():
+        for kind in _planned_kinds(study, cases):
+            for side in _expected_sides(cases, person, kind):
+                for window in planned_visits(study, person.participant, kind):
+                    knee = (person.participant, window.name, kind)
+                    # a scan of unknown side may be the very one that is looked for
+                    if not {(*knee, side), (*knee, "")} & seen:
+                        missing.append(_missing(study, *knee, side))
+    return missing
+
+
+def visit_order(
+    study: Study | None, cases: Iterable[Case], absent: Iterable[Absent]
+) -> dict[str, tuple[str, ...]]:
+    """Participant to visits in time, the baseline first.
+
+    Planned visits come at their target day. Where the study plans none, visits are ordered by
+    their day, and by their first appearance where days are unknown.
+    """
+    planned = {w.name: w.target_day for w in study.settings.visits} if study else {}
+    listed_only = study is not None and study.scans is not None and not study.visits_given
+    start = () if study is None or listed_only else tuple(planned)
+    order: dict[str, dict[str, int | None]] = {}
+    for participant in study.participants if study else ():
+        order[participant] = {name: planned[name] for name in start}
+    found = [(c.visit.participant, c.visit.visit, c.visit.day) for c in cases]
+    found += [(a.row.participant, a.row.visit, a.day) for a in absent if a.row.visit]
+    for participant, visit, day in found:
+        days = order.setdefault(participant, {})
+        if days.get(visit) is None:
+            days[visit] = planned[visit] if visit in start else day
+    return {name: _by_day(days) for name, days in order.items()}
+
+
+def _by_day(days: dict[str, int | None]) -> tuple[str, ...]:
+    """Visits sorted by day; a visit without a day keeps its place after the one before it."""
+    last = -(10**9)
+    keys: dict[str, int] = {}
+    for visit, day in days.items():
+        last = day if day is not None else last
+        keys[visit] = last
+    return tuple(sorted(days, key=keys.__getitem__))
+
+
+def name_manifests(cases: Iterable[Case]) -> list[Case]:
+    """Cases whose manifests do not collide.
+
+    A scan alone in its folder has `manifest.json`; where both knees of a visit were scanned each
+    has its own, `manifest_side-L.json` and `manifest_side-R.json`.
+    """
+    listed = list(cases)
+    crowd = Counter(case.folder for case in listed)
+    return [
+        replace(case, manifest=f"manifest_side-{side_letter(case.visit.side)}.json")
+        if crowd[case.folder] > 1
+        else case
+        for case in listed
+    ]
+
+
+def row_side(side: Side | None) -> str:
+    """A side as it stands in tables."""
+    return side.value if side else ""
+
+
+def _seen(cases: Iterable[Case], absent: Iterable[Absent]) -> set[tuple[str, str, str, str]]:
+    seen = {(a.row.participant, a.row.visit, a.row.kind, a.row.side) for a in absent if a.planned}
+    for case in cases:
+        sides: tuple[Side | None, ...] = tuple(Side) if case.bilateral else (case.visit.side,)
+        for side in sides:
+            seen.add((case.visit.participant, case.visit.visit, case.kind, row_side(side)))
+    return seen
+
+
+def _planned_kinds(study: Study, cases: Iterable[Case]) -> tuple[Kind, ...]:
+    """Kinds of scan that the study has: by its rules, its visits, or what was found."""
+    wanted = {rule.kind for rule in study.settings.series if rule.kind}
+    for window in study.settings.visits:
+        wanted |= set(window.kinds or ())
+    wanted |= {case.kind for case in cases}
+    return tuple(kind for kind in KINDS if kind in wanted)
+
+
+def _expected_sides(cases: Iterable[Case], person: Participant, kind: Kind) -> tuple[str, ...]:
+    """The index knee; without one, the knees that other visits of the participant show."""
+    if person.index_knee:
+        return (person.index_knee.value,)
+    shown = {
+        row_side(side)
+        for case in cases
+        if case.visit.participant == person.participant and case.kind == kind
+        for side in (tuple(Side) if case.bilateral else (case.visit.side,))
+    }
+    return tuple(sorted(shown)) or ("",)
+
+
+def _missing(study: Study, participant: str, visit: str, kind: Kind, side: str) -> Absent:
+    finding = Finding(
+        ReasonCode.VISIT_MISSING,
+        "no scan was found for a planned visit",
+        expected=f"{kind} of visit {visit}",
+        found="none",
+        action="add the scan, or leave the gap as it is: it stays in the tables",
+    )
+    row = DispositionRow(participant, visit, side, kind, study.id, "missing", finding=finding)
+    return Absent(row, planned=True)

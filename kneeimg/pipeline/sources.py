@@ -1,0 +1,151 @@
+"""Where a scan's files are: its DICOM series, the mask beside it, and what must not be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kneeimg.core.laterality import combine_sides
+from kneeimg.errors import Finding, InputError, MaskError, ReasonCode
+from kneeimg.io.private import private_texts
+from kneeimg.io.results import Kind
+from kneeimg.pipeline.cases import Case, MaskFile, redact
+from kneeimg.settings.study import MaskSettings, StudyFile
+
+if TYPE_CHECKING:
+    from kneeimg.io.dicom import SeriesRecord
+
+
+def one_series(path: Path, kind: Kind, settings: StudyFile) -> SeriesRecord:
+    """The series that a folder or file holds, picked by the rules of the study.
+
+    Raises
+    ------
+    DicomError
+        AMBIGUOUS_SERIES, NO_RULE_MATCHES, or the refusal of the series itself.
+    """
+    from kneeimg.io.dicom import find_series, select_series
+
+    inventory = find_series(path, settings.reading)
+    records = [record for record in inventory.records if record.kind == kind]
+    if not records and inventory.findings:
+        raise InputError.from_finding(inventory.findings[0])
+    return require_usable(select_series(records, settings.series))
+
+
+def require_usable(series: SeriesRecord) -> SeriesRecord:
+    """The series itself, or its refusal as an error."""
+    if series.refusal is not None:
+        raise InputError.from_finding(series.refusal)
+    return series
+
+
+def with_series(case: Case, series: SeriesRecord, patient_id: str | None = None) -> Case:
+    """The case with a DICOM series as its image.
+
+    Raises
+    ------
+    InputError
+        SUBJECT_MISMATCH if the file names another person than `patient_id`, LATERALITY_CONFLICT
+        if its side is not the one that is already known.
+    """
+    if patient_id and series.patient_id and series.patient_id != patient_id:
+        raise InputError(
+            "the person in the file is not the one in the participants table",
+            code=ReasonCode.SUBJECT_MISMATCH,
+            where=case.source,
+            expected=f"the patient_id of participant {case.visit.participant}",
+            found="another PatientID",
+            action="correct the scan list or the participants table",
+        )
+    sides = (*case.sides, (series.side_source or "DICOM", series.side))
+    agreed = combine_sides(sides, where=case.source)
+    private = private_of(series)
+    names = (redact(name, private) for name in series.names)
+    return replace(
+        case,
+        visit=replace(case.visit, side=agreed[0] if agreed else None),
+        series=series,
+        sides=sides,
+        bilateral=series.bilateral,
+        inputs=(*case.inputs, *zip(names, series.files, strict=True)),
+        series_uid_hash=series.uid_hash,
+        findings=(*case.findings, *_remarks(series, side_known=agreed is not None)),
+        private=(*case.private, *private),
+    )
+
+
+def _remarks(series: SeriesRecord, *, side_known: bool) -> tuple[Finding, ...]:
+    """Findings of a series, without the complaint about its side once the side is known."""
+    return tuple(
+        finding
+        for finding in series.findings
+        if not (side_known and finding.code is ReasonCode.NO_LATERALITY)
+    )
+
+
+def private_of(series: SeriesRecord) -> tuple[str, ...]:
+    """Texts of the series that must not be shown."""
+    texts = private_texts(series.files[0]) if series.files else ()
+    own = (series.patient_id,) if series.patient_id else ()
+    return tuple(dict.fromkeys((*own, *texts)))
+
+
+def masks_beside(series: SeriesRecord, settings: MaskSettings) -> tuple[Path, ...]:
+    """Mask files that belong to a series: in its folder, or in the parent and named after it."""
+    folders = sorted({path.parent for path in series.files})
+    found: list[Path] = []
+    for folder in folders:
+        found += [p for p in _files(folder) if _fits(p.name, settings.inside)]
+        named = {f"{folder.name}{ending}" for ending in settings.beside}
+        found += [p for p in _files(folder.parent) if p.name in named]
+    return tuple(dict.fromkeys(found))
+
+
+def with_mask(case: Case, mask: Path, scheme: str) -> Case:
+    """The case with its mask, and with every file that tells what the mask means."""
+    from kneeimg.io.label_maps import sidecar_path
+
+    paths = [mask, sidecar_path(mask), Path(scheme)]  # a scheme may be a file of the user
+    inputs = tuple((redact(p.name, case.private), p) for p in paths if p.is_file())
+    return replace(case, mask=MaskFile(mask, scheme), inputs=(*case.inputs, *inputs))
+
+
+def only_mask(masks: Sequence[Path], source: str) -> Path:
+    """The one mask.
+
+    Raises
+    ------
+    MaskError
+        NO_MASK or AMBIGUOUS_MASK, with the names.
+    """
+    if len(masks) == 1:
+        return masks[0]
+    if masks:
+        raise MaskError(
+            "several masks lie beside the series",
+            code=ReasonCode.AMBIGUOUS_MASK,
+            where=source,
+            expected="one mask",
+            found=", ".join(sorted(mask.name for mask in masks)),
+            action="keep one of them, or narrow [masks] in the study file",
+        )
+    raise MaskError(
+        "the series has no segmentation beside it",
+        code=ReasonCode.NO_MASK,
+        where=source,
+        expected="a NIfTI or NRRD mask in the folder of the series, or <folder>_dseg.nii.gz",
+        found="none",
+        action="put the mask there, or list scans and masks in scans.csv",
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name.lower(), pattern.lower()) for pattern in patterns)

@@ -1,0 +1,137 @@
+"""Segmenters of MR volumes: one protocol, a registry, and the mask that already exists.
+
+A segmenter turns a `Volume` into a `LabelMap` on the same grid and says which model it is. A
+network registers a factory under its name; the pipeline asks for it by that name. An existing
+mask is a segmenter like any other, because readers edit masks and measure again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from kneeimg.core.label_map import LabelMap
+from kneeimg.core.volume import Volume
+from kneeimg.errors import MaskError, ReasonCode, StudyError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Which model made a segmentation.
+
+    Attributes
+    ----------
+    name, version : As its model card says.
+    sha256 : Hash of the weights; empty where there are none.
+    """
+
+    name: str
+    version: str
+    sha256: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Plain values for a manifest."""
+        return {"name": self.name, "version": self.version, "sha256": self.sha256}
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Volume in, label map on the same grid out."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Which model this is."""
+        ...
+
+    def segment(self, image: Volume) -> LabelMap:
+        """Tissue of every voxel of the image, hard or soft, scheme `knee-v1`."""
+        ...
+
+
+#: A mask has no weights; its own hash stands among the inputs of the case.
+EXISTING_MASK = ModelCard(name="existing-mask", version="1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExistingMask:
+    """A label map that was drawn or corrected before, as a segmenter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kneeimg.core.grid import Grid
+    >>> grid = Grid((2, 2, 2), np.eye(4), "1.2")
+    >>> mask = ExistingMask(LabelMap(np.ones((2, 2, 2), np.uint8), grid))
+    >>> mask.segment(Volume(np.zeros((2, 2, 2)), grid, "a.u.")) is mask.label_map
+    True
+    """
+
+    label_map: LabelMap
+
+    @property
+    def card(self) -> ModelCard:
+        """The existing mask has no model."""
+        return EXISTING_MASK
+
+    def segment(self, image: Volume) -> LabelMap:
+        """The mask itself.
+
+        Raises
+        ------
+        MaskError
+            MASK_GRID_MISMATCH if it does not lie on the grid of the image.
+        """
+        grid = self.label_map.grid
+        same_shape = grid.shape == image.grid.shape
+        gap_mm = grid.corner_gap_mm(image.grid) if same_shape else float("inf")
+        if gap_mm > _CORNER_TOLERANCE_MM:
+            raise MaskError(
+                "the mask lies on another grid than its image",
+                code=ReasonCode.MASK_GRID_MISMATCH,
+                expected=f"shape {image.grid.shape}",
+                found=f"shape {grid.shape}, corners {gap_mm:.3g} mm apart",
+                action="resample the mask onto the image in the tool that made it",
+            )
+        return self.label_map
+
+
+#: NIfTI keeps an affine in float32; its corners may move this far without meaning anything.
+_CORNER_TOLERANCE_MM = 0.05
+
+_FACTORIES: dict[str, Callable[[], Segmenter]] = {}
+
+
+def register_segmenter(name: str, factory: Callable[[], Segmenter]) -> None:
+    """Make a segmenter known; the factory runs, and loads its network, when it is first used.
+
+    Raises
+    ------
+    StudyError
+        If the name is taken.
+    """
+    if name in _FACTORIES:
+        raise StudyError("a segmenter of this name exists", found=name)
+    _FACTORIES[name] = factory
+
+
+def segmenter_names() -> tuple[str, ...]:
+    """Names of the registered segmenters."""
+    return tuple(sorted(_FACTORIES))
+
+
+def make_segmenter(name: str) -> Segmenter:
+    """The segmenter of this name, loaded.
+
+    Raises
+    ------
+    StudyError
+        If there is none of this name.
+    """
+    if name not in _FACTORIES:
+        raise StudyError(
+            "unknown segmenter",
+            found=name,
+            expected=f"one of {', '.join(segmenter_names()) or 'none is installed'}",
+        )
+    return _FACTORIES[name]()
