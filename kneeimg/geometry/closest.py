@@ -10,7 +10,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 #: Triangles tried first; the certificate decides whether more are needed.
-_FIRST_CANDIDATES = 24
+_FIRST_CANDIDATES = 16
 #: Queries answered at once; bounds the memory.
 _CHUNK = 20_000
 
@@ -98,12 +98,17 @@ class MeshIndex:
         self._reach_mm = float(self._radius_mm.max())
         self._tree = cKDTree(self._centres)
 
-    def closest(self, points_mm: ArrayLike) -> tuple[FloatArray, IntArray, FloatArray]:
+    def closest(
+        self, points_mm: ArrayLike, *, certify: bool = True
+    ) -> tuple[FloatArray, IntArray, FloatArray]:
         """Closest point of the mesh to each query.
 
         Parameters
         ----------
         points_mm : (N, 3) mm, same frame as the mesh.
+        certify : False tries the 16 triangles with the nearest centres and stops: three times
+            faster, for meshes of small triangles of like size. On a femur of 417,000 triangles one
+            query in 60,000 was then not the closest, by 3 µm.
 
         Returns
         -------
@@ -113,17 +118,21 @@ class MeshIndex:
 
         Notes
         -----
-        Exact: triangles are tried in the order of their centres, and a result stands only when
-        every triangle not tried is too far away to hold a closer point.
+        Exact with `certify`: triangles are tried in the order of their centres, and a result
+        stands only when every triangle not tried is too far away to hold a closer point.
         """
         points = np.asarray(points_mm, dtype=np.float64)
-        parts = [self._closest(points[i : i + _CHUNK]) for i in range(0, len(points), _CHUNK)]
+        parts = [
+            self._closest(points[i : i + _CHUNK], certify) for i in range(0, len(points), _CHUNK)
+        ]
         if not parts:
             return np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros((0, 3))
         distance, face, weights = zip(*parts, strict=True)
         return np.concatenate(distance), np.concatenate(face), np.concatenate(weights)
 
-    def _closest(self, points: FloatArray) -> tuple[FloatArray, IntArray, FloatArray]:
+    def _closest(
+        self, points: FloatArray, certify: bool
+    ) -> tuple[FloatArray, IntArray, FloatArray]:
         distance = np.full(len(points), np.inf)
         face = np.zeros(len(points), dtype=np.int64)
         weights = np.zeros((len(points), 3))
@@ -136,7 +145,7 @@ class MeshIndex:
             distance[pending], face[pending], weights[pending] = self._best_of(
                 points[pending], centre_mm, near
             )
-            if count == len(self.faces):
+            if count == len(self.faces) or not certify:
                 break
             pending = pending[centre_mm[:, -1] - self._reach_mm < distance[pending]]
             count = min(4 * count, len(self.faces))

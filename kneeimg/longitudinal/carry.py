@@ -81,7 +81,7 @@ def _ray_at(followup: Surface, points: FloatArray, max_gap_mm: float) -> FloatAr
     faces = _faces_near(followup, points, max_gap_mm)
     if not len(faces):
         return np.full(len(points), np.nan)
-    gap_mm, face, weights = MeshIndex(followup.vertices, faces).closest(points)
+    gap_mm, face, weights = MeshIndex(followup.vertices, faces).closest(points, certify=False)
     ray = np.asarray(followup.fields["ray_mm"], dtype=np.float64)[faces[face]]
     used = weights > _TINY_WEIGHT
     value: FloatArray = np.where(used, ray * weights, 0.0).sum(axis=1)

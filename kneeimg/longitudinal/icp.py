@@ -30,6 +30,11 @@ FloatArray = NDArray[np.float64]
 #: Tukey's constant: 95 % efficiency on Gaussian noise, nothing beyond 4.685 scales counts.
 _TUKEY = 4.685
 _MAD_TO_SD = 1.4826
+#: Bone beyond the reach that points can be paired with, mm.
+_MARGIN_MM = 6.0
+_COARSE_STEPS = 12
+#: A starting pose that fits this well needs no rival, mm: half of what another person leaves.
+_GOOD_START_MM = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +48,8 @@ class Patch:
     normals : (V, 3) smoothed outward unit normals.
     area_mm2 : (V,) area around each vertex.
     joint : (V,) True on the joint surface; all True where the surface does not say.
+    core : (V,) True within the reach of the joint: points that are sampled. The rest is a margin
+        that they can be paired with, and that keeps the rim out of the smoothing.
     """
 
     vertices_mm: FloatArray
@@ -50,10 +57,11 @@ class Patch:
     normals: FloatArray
     area_mm2: FloatArray
     joint: NDArray[np.bool_]
+    core: NDArray[np.bool_]
 
     def sample(self, count: int) -> NDArray[np.int64]:
         """(<= count,) vertex numbers at equal steps of accumulated area."""
-        summed = np.cumsum(self.area_mm2)
+        summed = np.cumsum(np.where(self.core, self.area_mm2, 0.0))
         steps = (np.arange(count) + 0.5) * (summed[-1] / count)
         return np.unique(np.searchsorted(summed, steps))
 
@@ -66,6 +74,7 @@ class Patch:
             self.normals * flip,
             self.area_mm2,
             self.joint,
+            self.core,
         )
 
 
@@ -75,12 +84,14 @@ def joint_patch(surface: Surface, reach_mm: float, smoothing_mm: float) -> Patch
     The joint surface is where `plate` is not 0; without that field all of the surface counts.
     """
     joint = _joint_vertices(surface)
-    near = _within(surface.vertices, surface.vertices[joint], reach_mm)
+    distance = _distance_to(surface.vertices, surface.vertices[joint], reach_mm + _MARGIN_MM)
+    near = np.isfinite(distance)
     faces = surface.faces[near[surface.faces].all(axis=1)]
     used, compact = np.unique(faces, return_inverse=True)
     faces = compact.reshape(-1, 3).astype(np.int64)
     vertices, normals = _smoothed(surface.vertices[used], faces, smoothing_mm)
-    return Patch(vertices, faces, normals, _vertex_area(vertices, faces), joint[used])
+    area = _vertex_area(vertices, faces)
+    return Patch(vertices, faces, normals, area, joint[used], distance[used] <= reach_mm)
 
 
 def _joint_vertices(surface: Surface) -> NDArray[np.bool_]:
@@ -91,14 +102,14 @@ def _joint_vertices(surface: Surface) -> NDArray[np.bool_]:
     return np.asarray(plate != 0, dtype=bool)
 
 
-def _within(points: FloatArray, centre: FloatArray, reach_mm: float) -> NDArray[np.bool_]:
-    if len(centre) == len(points):
-        return np.ones(len(points), dtype=bool)
+def _distance_to(points: FloatArray, joint: FloatArray, limit_mm: float) -> FloatArray:
+    """(n,) distance of the points to the joint, to about 2 mm; inf beyond the limit."""
+    if len(joint) == len(points):
+        return np.zeros(len(points))
     cells, number = _cells(points)
-    joint, _ = _cells(centre)
-    distance, _ = cKDTree(joint).query(cells, distance_upper_bound=reach_mm)
-    near: NDArray[np.bool_] = np.isfinite(distance)[number]
-    return near
+    tree = cKDTree(_cells(joint)[0])
+    distance = np.asarray(tree.query(cells, distance_upper_bound=limit_mm)[0], dtype=np.float64)
+    return distance[number]
 
 
 def _cells(points: FloatArray, size_mm: float = 2.0) -> tuple[FloatArray, NDArray[np.int64]]:
@@ -130,14 +141,15 @@ def _smoothed(
     state = np.hstack([vertices, vertex_normals(vertices, faces)])
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edge_mm = float(np.linalg.norm(vertices[pairs[:, 0]] - vertices[pairs[:, 1]], axis=1).mean())
-    # n averaging steps over neighbours at distance e spread a value over about e * sqrt(n / 2).
-    steps = min(40, round(2.0 * (length_mm / edge_mm) ** 2))
+    # n averages over a vertex and its neighbours at distance e spread it over about e * sqrt(n).
+    steps = min(30, round((length_mm / edge_mm) ** 2))
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
     shape = (len(vertices), len(vertices))
     links = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()
-    count = np.asarray(links.sum(axis=1))
+    links.data[:] = 1.0  # an inner edge belongs to two triangles but is one neighbour
+    count = 1.0 + np.asarray(links.sum(axis=1))
     for _ in range(steps):
-        state = 0.5 * state + 0.5 * (links @ state) / count
+        state = (state + links @ state) / count
     normals = state[:, 3:]
     return state[:, :3], normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
@@ -183,21 +195,28 @@ def align(source: Patch, target: Patch, settings: RegistrationSettings) -> Fit:
     """
     match = _matcher(target)
     coarse = source.sample(settings.coarse_points)
-    poses = [
-        _iterate(start, source, coarse, match, settings, steps=12)[0]
-        for start in _starting_poses(source, target)
-    ]
-    spread = [_trimmed_spread(pose, source, coarse, match) for pose in poses]
     picked = source.sample(settings.sample_points)
-    best, steps = _iterate(
-        poses[int(np.argmin(spread))],
-        source,
-        picked,
-        match,
-        settings,
-        steps=settings.max_iterations,
-    )
-    return _assess(best, steps, source, picked, match, settings)
+    start = _best_start(source, target, coarse, match, settings)
+    pose, steps = _iterate(start, source, picked, match, settings, settings.max_iterations)
+    return _assess(pose, steps, source, picked, match, settings)
+
+
+def _best_start(
+    source: Patch,
+    target: Patch,
+    coarse: NDArray[np.int64],
+    match: Matcher,
+    settings: RegistrationSettings,
+) -> FloatArray:
+    best, best_mm = np.eye(4), np.inf
+    for start in _starting_poses(source, target):
+        pose, _ = _iterate(start, source, coarse, match, settings, _COARSE_STEPS)
+        spread_mm = _trimmed_spread(pose, source, coarse, match)
+        if spread_mm < best_mm:
+            best, best_mm = pose, spread_mm
+        if best_mm < _GOOD_START_MM:
+            break
+    return best
 
 
 def _starting_poses(source: Patch, target: Patch) -> Iterator[FloatArray]:
@@ -237,7 +256,6 @@ def _iterate(
     picked: NDArray[np.int64],
     match: Matcher,
     settings: RegistrationSettings,
-    *,
     steps: int,
 ) -> tuple[FloatArray, int]:
     """Gauss-Newton steps until no point moves; the pose and the number of steps."""

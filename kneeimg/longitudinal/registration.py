@@ -83,8 +83,7 @@ def register_bone(
     >>> registration.transform.move(followup)  # doctest: +SKIP
     """
     settings = settings or RegistrationSettings()
-    # A wider target, so that no follow-up point is paired with the rim of the baseline patch.
-    target = _patch(baseline, settings, "baseline", widen_mm=10.0)
+    target = _patch(baseline, settings, "baseline")
     source = _patch(followup, settings, "follow-up")
     fit = align(source, target, settings)
     registration = _summary(fit, source, followup, baseline, settings)
@@ -94,9 +93,7 @@ def register_bone(
     return registration
 
 
-def _patch(
-    surface: Surface, settings: RegistrationSettings, visit: str, widen_mm: float = 0.0
-) -> Patch:
+def _patch(surface: Surface, settings: RegistrationSettings, visit: str) -> Patch:
     if len(surface.faces) < 100:
         raise RegistrationError(
             f"the {visit} bone has no surface to align",
@@ -104,7 +101,7 @@ def _patch(
             found=f"{len(surface.faces)} triangles",
             action=f"check the segmentation of the {visit} visit",
         )
-    return joint_patch(surface, settings.joint_reach_mm + widen_mm, settings.normal_smoothing_mm)
+    return joint_patch(surface, settings.joint_reach_mm, settings.normal_smoothing_mm)
 
 
 def _summary(

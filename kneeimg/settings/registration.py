@@ -32,10 +32,10 @@ class RegistrationSettings(Settings):
     trim_share: float = Field(0.10, ge=0, lt=0.5)
     """Share of the farthest points left out of the reported residual: osteophytes, ragged ends."""
 
-    max_iterations: int = Field(60, ge=1)
+    max_iterations: int = Field(30, ge=1)
     """Steps of each stage at most."""
 
-    step_tolerance_mm: float = Field(2e-5, gt=0)
+    step_tolerance_mm: float = Field(1e-4, gt=0)
     """The alignment has converged when a step moves no sampled point farther than this, mm."""
 
     pair_distance_mm: float = Field(2.0, gt=0)
