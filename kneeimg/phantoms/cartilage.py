@@ -116,12 +116,23 @@ class Sheet:
             level = np.maximum(level, radius - np.linalg.norm(foot - np.array(centre), axis=1))
         return level
 
-    def levels(self, points: FloatArray) -> FloatArray:
-        """(4, N) levels: bone, bone below the sheet, articular surface, border of the cover."""
+    def bone_level(self, points: FloatArray) -> FloatArray:
+        """(N,) level of the bone below, negative inside."""
+        return self.bone.distance(points)
+
+    def sheet_levels(self, points: FloatArray) -> FloatArray:
+        """(3, N) levels: bone surface below the sheet, articular surface, border of the cover."""
         foot = self.bone.foot(points)
-        border = np.maximum(self.bone.edge(foot.points), self.bare_level(foot.points))
+        border = self.bone.edge(foot.points)
+        if self.bare:
+            border = np.maximum(border, self.bare_level(foot.points))
         articular = foot.distance_mm - self.thickness(foot.points)
-        return np.stack([self.bone.distance(points), foot.distance_mm, articular, border])
+        return np.stack([foot.distance_mm, articular, border])
+
+    @property
+    def bounds_mm(self) -> FloatArray:
+        """(2, 3) box around bone and cartilage."""
+        return self.bone.bounds_mm
 
     @property
     def greatest_mm(self) -> float:

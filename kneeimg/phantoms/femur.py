@@ -152,10 +152,13 @@ class Femur:
         x, y, z = points.T
         rise = np.maximum(z - s.roof_z_mm + 6.0, 0.0) / s.flare_length_mm
         flare = np.exp(-(rise**2))
-        centre_y = s.shaft_y_mm + 5.0 * flare
+        centre_y = s.shaft_y_mm * (1.0 - flare)
         half_ml = s.shaft_half_ml_mm + (s.distal_radius_mm - 2.5 - s.shaft_half_ml_mm) * flare
-        half_ap = s.shaft_half_ap_mm + 1.0 * flare
-        walls = ellipse(x, y - centre_y, half_ml, half_ap)
+        half_ap = s.shaft_half_ap_mm + 4.0 * flare
+        across = np.maximum(
+            np.abs(x) - 0.4 * half_ml * flare, 0.0
+        )  # a rounded box near the condyles
+        walls = ellipse(across, y - centre_y, half_ml * (1.0 - 0.4 * flare), half_ap)
         ends = np.maximum(s.roof_z_mm - 18.0 - z, z - s.shaft_top_z_mm)
         result: FloatArray = np.maximum(walls, ends)
         return result

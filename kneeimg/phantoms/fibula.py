@@ -45,7 +45,7 @@ class Fibula:
         low = [xs[0] - radius, ys[0] - radius, top - s.shaft_mm - radius]
         return np.array([low, [xs[1] + radius, ys[1] + radius, top + radius]])
 
-    def distance(self, points: FloatArray) -> FloatArray:
+    def bone_level(self, points: FloatArray) -> FloatArray:
         """Signed distance to head, neck and shaft (first order)."""
         s = self.shape
         top = self.height_mm - s.head_below_mm
@@ -57,7 +57,11 @@ class Fibula:
         result: FloatArray = np.minimum(upper, lower)
         return result
 
-    def levels(self, points: FloatArray) -> FloatArray:
-        """(4, N) levels of a bone without cartilage."""
-        none = np.full(len(points), 1e3)
-        return np.stack([self.distance(points), none, none, none])
+    @property
+    def greatest_mm(self) -> float:
+        """No cartilage."""
+        return 0.0
+
+    def sheet_levels(self, points: FloatArray) -> FloatArray:
+        """(3, N) levels of a sheet that is nowhere."""
+        return np.full((3, len(points)), 1e3)

@@ -19,6 +19,7 @@ from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import RigidTransform
 from kneeimg.errors import GeometryError
 from kneeimg.phantoms.bones import CartilageBone
+from kneeimg.phantoms.canvas import Canvas
 from kneeimg.phantoms.cartilage import DenudedPatch, PlateThickness, Sheet
 from kneeimg.phantoms.femur import Femur, FemurShape
 from kneeimg.phantoms.fibula import Fibula, FibulaShape
@@ -160,7 +161,7 @@ class KneePhantom:
         """
         points = self.canonical(points_mm)
         if bone is Tissue.FIBULA:
-            return self._fibula.distance(points)
+            return self._fibula.bone_level(points)
         return self._sheet(bone).bone.distance(points)
 
     def _sheet(self, bone: Bone | Tissue) -> Sheet:
@@ -208,23 +209,11 @@ class KneePhantom:
         """
         self._require_frame(grid)
         raster = Raster(np.linalg.inv(self.to_scanner) @ grid.affine, grid.shape)
-        shares: dict[Tissue, NDArray[np.float32]] = {}
+        canvas = Canvas(grid)
         for bone, sheet in self.sheets.items():
-            shares[bone.tissue] = np.zeros(grid.shape, dtype=np.float32)
-            shares[bone.cartilage] = np.zeros(grid.shape, dtype=np.float32)
-            part = bone_and_cartilage(
-                raster, sheet.bone.bounds_mm, sheet.levels, sheet.greatest_mm, hard
-            )
-            if part is not None:
-                shares[bone.tissue][part.window] = part.bone
-                shares[bone.cartilage][part.window] = part.cartilage
-        fibula = self._fibula
-        shares[Tissue.FIBULA] = np.zeros(grid.shape, dtype=np.float32)
-        part = bone_and_cartilage(raster, fibula.bounds_mm, fibula.levels, 0.0, hard)
-        if part is not None:
-            shares[Tissue.FIBULA][part.window] = part.bone
-        soft = LabelMap.from_probabilities(shares, grid)
-        return LabelMap(soft.labels, grid, None if hard else shares, self.side)
+            canvas.draw(bone_and_cartilage(raster, sheet, hard=hard), bone.tissue, bone.cartilage)
+        canvas.draw(bone_and_cartilage(raster, self._fibula, hard=hard), Tissue.FIBULA)
+        return canvas.label_map(hard=hard, side=self.side)
 
     def _require_frame(self, grid: Grid) -> None:
         if self.pose.to_uid is not None and self.pose.to_uid != grid.frame_uid:

@@ -9,18 +9,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 Levels = Callable[[FloatArray], FloatArray]
+_Share = Callable[[FloatArray, FloatArray], FloatArray]
 
 _TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(12.0)
-_SUB_BOX_MM = 0.5
+_FACE_BOX_MM = 0.75
 _EDGE_BOX_MM = 0.25
-_CHUNK = 1 << 15
-_SLACK = 1.5  # a level may be this much steeper than a distance
+_BLOCK_MM = 1.5
+_CHUNK = 1 << 14  # points at a time: arrays stay in the cache
+_BLOCK_SLACK = 1.5  # a level may be this much steeper than a distance
+_VOXEL_SLACK = 1.15
+
+
+class Filled(Protocol):
+    """Bone with or without a sheet of cartilage, known by its levels."""
+
+    @property
+    def bounds_mm(self) -> FloatArray:
+        """(2, 3) box around everything."""
+
+    @property
+    def greatest_mm(self) -> float:
+        """Bound on the thickness of the sheet; 0 when there is none."""
+
+    def bone_level(self, points: FloatArray) -> FloatArray:
+        """(N,) negative inside bone."""
+
+    def sheet_levels(self, points: FloatArray) -> FloatArray:
+        """(3, N) bone below the sheet, articular surface, border of the cover.
+
+        Cartilage is where the first is positive and both others are negative.
+        """
 
 
 def box_fraction(centre: FloatArray, slopes: FloatArray) -> FloatArray:
@@ -112,32 +137,66 @@ class Raster:
         return float(np.linalg.norm(signs @ edges.T, axis=1).max() / 2.0)
 
 
-def bone_and_cartilage(
-    raster: Raster, bounds_mm: FloatArray, levels: Levels, greatest_mm: float, hard: bool
-) -> Fractions | None:
-    """Shares of bone and cartilage in every voxel of a bounding box; None if it is out of view.
+def bone_and_cartilage(raster: Raster, solid: Filled, *, hard: bool) -> Fractions | None:
+    """Shares of bone and cartilage in every voxel around a solid; None if it is out of view.
 
     Parameters
     ----------
-    raster : Voxels in object coordinates.
-    bounds_mm : (2, 3) box around the object.
-    levels : Points (N, 3) to (4, N): bone, bone below the sheet, articular surface, cover border.
-    greatest_mm : Bound on the thickness of the sheet.
+    raster : Voxels in the coordinates of the solid.
+    solid : Bone and sheet.
     hard : Whether a voxel takes what lies at its centre, whole.
     """
-    low, high = raster.window(bounds_mm)
-    shape = high - low
-    if (shape <= 0).any():
+    low, high = raster.window(solid.bounds_mm)
+    if (high <= low).any():
         return None
-    bone = np.zeros(shape, dtype=np.float32)
-    cartilage = np.zeros(shape, dtype=np.float32)
-    for start, size in _near_blocks(raster, low, high, levels, greatest_mm, bone):
-        index = _block_indices(start, size, high)
-        for part in _chunks(index):
-            shares = _voxel_shares(raster, part, levels, hard)
-            place = tuple((part - low).T)
-            bone[place], cartilage[place] = shares
+    bone = np.zeros(high - low, dtype=np.float32)
+    cartilage = np.zeros(high - low, dtype=np.float32)
+    voxels = _Voxels(raster, solid, hard)
+    for index in _near_voxels(raster, low, high, solid.bone_level, bone):
+        bone[tuple((index - low).T)] = voxels.bone(index)
+    if solid.greatest_mm > 0.0:
+        for index in _near_voxels(raster, low, high, _sheet_level(solid), cartilage):
+            place = tuple((index - low).T)
+            cartilage[place] = voxels.cartilage(index)
     return Fractions((int(low[0]), int(low[1]), int(low[2])), bone, cartilage)
+
+
+def _sheet_level(solid: Filled) -> Levels:
+    """One level, negative inside the sheet."""
+
+    def level(points: FloatArray) -> FloatArray:
+        below, articular, border = solid.sheet_levels(points)
+        result: FloatArray = np.maximum.reduce([-below, articular, border])
+        return result
+
+    return level
+
+
+def _near_voxels(
+    raster: Raster,
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    level: Levels,
+    filled: NDArray[np.float32],
+) -> Iterator[NDArray[np.int64]]:
+    """Indices, by chunks, of voxels in blocks that a surface may cross; whole blocks are filled."""
+    spacing = np.linalg.norm(raster.affine[:3, :3], axis=0)
+    size = np.maximum(np.round(_BLOCK_MM / spacing), 1).astype(np.int64)
+    counts = -(-(high - low) // size)
+    blocks = low + size * np.stack(np.unravel_index(np.arange(counts.prod()), counts), axis=1)
+    near = _BLOCK_SLACK * raster.half_diagonal_mm(size.astype(np.float64))
+    value = np.concatenate(
+        [level(raster.points(part + (size - 1) / 2.0)) for part in _chunks(blocks)]
+    )
+    for corner in blocks[value <= -near] - low:
+        i, j, k = (slice(a, a + n) for a, n in zip(corner, size, strict=True))
+        filled[i, j, k] = 1.0
+    inner = np.stack(np.unravel_index(np.arange(size.prod()), size), axis=1)
+    several = max(_CHUNK // len(inner), 1)
+    close = blocks[np.abs(value) < near]
+    for first in range(0, len(close), several):
+        index = (close[first : first + several, None, :] + inner).reshape(-1, 3)
+        yield index[(index < high).all(axis=1)]
 
 
 def _chunks(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -145,82 +204,70 @@ def _chunks(index: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         yield index[first : first + _CHUNK]
 
 
-def _near_blocks(
-    raster: Raster,
-    low: NDArray[np.int64],
-    high: NDArray[np.int64],
-    levels: Levels,
-    greatest_mm: float,
-    bone: NDArray[np.float32],
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Blocks of about 4 mm that a surface may cross, all at once; others are filled here."""
-    spacing = np.linalg.norm(raster.affine[:3, :3], axis=0)
-    size = np.maximum(np.round(4.0 / spacing), 1).astype(np.int64)
-    counts = -(-(high - low) // size)
-    blocks = low + size * np.stack(np.unravel_index(np.arange(counts.prod()), counts), axis=1)
-    near = _SLACK * raster.half_diagonal_mm(size.astype(np.float64))
-    keep = np.zeros(len(blocks), dtype=bool)
-    for first in range(0, len(blocks), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        value = levels(raster.points(blocks[part] + (size - 1) / 2.0))
-        sheet = (value[1] > -near) & (value[1] < near + greatest_mm) & (value[3] < near)
-        keep[part] = (np.abs(value[0]) < near) | sheet
-        for corner in blocks[part][~keep[part] & (value[0] < 0.0)] - low:
-            i, j, k = (slice(a, a + n) for a, n in zip(corner, size, strict=True))
-            bone[i, j, k] = 1.0
-    yield blocks[keep], size
+@dataclass(frozen=True)
+class _Voxels:
+    """Shares of voxels near a surface."""
+
+    raster: Raster
+    solid: Filled
+    hard: bool
+
+    def bone(self, index: NDArray[np.int64]) -> FloatArray:
+        """(N,) share of bone."""
+        value = self.solid.bone_level(self.raster.points(index))
+        share = (value < 0.0).astype(np.float64)
+        if not self.hard:
+            cut = np.abs(value) < _VOXEL_SLACK * self.raster.half_diagonal_mm()
+            share[cut] = self._refined(index[cut], _FACE_BOX_MM, self._bone_levels, _below)
+        return share
+
+    def _bone_levels(self, points: FloatArray) -> FloatArray:
+        return self.solid.bone_level(points)[None]
+
+    def cartilage(self, index: NDArray[np.int64]) -> FloatArray:
+        """(N,) share of cartilage; finer where a face and the border of the sheet may meet."""
+        levels = self.solid.sheet_levels
+        below, articular, border = levels(self.raster.points(index))
+        share: FloatArray = ((below >= 0.0) & (articular < 0.0) & (border < 0.0)).astype(np.float64)
+        if self.hard:
+            return share
+        near = _VOXEL_SLACK * self.raster.half_diagonal_mm()
+        band = (below > -near) & (articular < near) & (border < near)
+        edges = band & (border > -near)
+        faces = band & ~edges & ((below < near) | (articular > -near))
+        share[faces] = self._refined(index[faces], _FACE_BOX_MM, levels, _between)
+        share[edges] = self._refined(index[edges], _EDGE_BOX_MM, levels, _between_inside)
+        return share
+
+    def _refined(
+        self, index: NDArray[np.int64], box_mm: float, levels: Levels, share: _Share
+    ) -> FloatArray:
+        """Mean share of the sub-boxes, none longer than `box_mm`, of every voxel."""
+        spacing = np.linalg.norm(self.raster.affine[:3, :3], axis=0)
+        counts = np.maximum(np.ceil(spacing / box_mm), 1).astype(np.int64)
+        total = np.zeros(len(index))
+        if not len(index):
+            return total
+        for place in np.ndindex(*counts):
+            centre = index + (np.array(place) + 0.5) / counts - 0.5
+            points = (centre[:, None, :] + _TETRAHEDRON / counts).reshape(-1, 3)
+            values = levels(self.raster.points(points)).reshape(-1, len(index), 4)
+            # the slope along edge k is sum(offset_k * value) / sum(offset_k²), which is 4 / 12
+            total += share(values.mean(axis=2), np.moveaxis(values @ (3.0 * _TETRAHEDRON), 2, 1))
+        result: FloatArray = total / counts.prod()
+        return result
 
 
-def _block_indices(
-    blocks: NDArray[np.int64], size: NDArray[np.int64], high: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Every voxel index of the blocks, inside the window."""
-    inner = np.stack(np.unravel_index(np.arange(size.prod()), size), axis=1)
-    index = (blocks[:, None, :] + inner[None, :, :]).reshape(-1, 3)
-    inside: NDArray[np.int64] = index[(index < high).all(axis=1)]
-    return inside
+def _below(mean: FloatArray, slopes: FloatArray) -> FloatArray:
+    return box_fraction(mean[0], slopes[0])
 
 
-def _voxel_shares(
-    raster: Raster, index: NDArray[np.int64], levels: Levels, hard: bool
-) -> tuple[FloatArray, FloatArray]:
-    """Bone and cartilage share of voxels: whole where no surface is near, else by sub-boxes."""
-    value = levels(raster.points(index))
-    bone = (value[0] < 0.0).astype(np.float64)
-    covered = (value[1] >= 0.0) & (value[2] < 0.0) & (value[3] < 0.0) & (value[0] >= 0.0)
-    cartilage = covered.astype(np.float64)
-    if hard:
-        return bone, cartilage
-    near = _SLACK * raster.half_diagonal_mm()
-    band = (value[1] > -near) & (value[2] < near) & (value[3] < near)
-    faces = band & ((value[1] < near) | (value[2] > -near))
-    edges = band & (value[3] > -near)
-    bone_cut = np.abs(value[0]) < near
-    for where, box_mm in ((edges, _EDGE_BOX_MM), ((faces | bone_cut) & ~edges, _SUB_BOX_MM)):
-        picked = np.flatnonzero(where)
-        if len(picked):
-            bone[picked], cartilage[picked] = _sub_box_shares(
-                raster, index[picked].astype(np.float64), levels, box_mm
-            )
-    return bone, cartilage
+def _between(mean: FloatArray, slopes: FloatArray) -> FloatArray:
+    """Below the articular surface but not below the bone surface."""
+    inside = box_fraction(mean[1], slopes[1]) - box_fraction(mean[0], slopes[0])
+    return np.maximum(inside, 0.0)
 
 
-def _sub_box_shares(
-    raster: Raster, index: FloatArray, levels: Levels, box_mm: float
-) -> tuple[FloatArray, FloatArray]:
-    """Mean over sub-boxes no longer than `box_mm`."""
-    spacing = np.linalg.norm(raster.affine[:3, :3], axis=0)
-    counts = np.maximum(np.ceil(spacing / box_mm), 1).astype(np.int64)
-    bone, cartilage = np.zeros(len(index)), np.zeros(len(index))
-    for place in np.ndindex(*counts):
-        centre = index + (np.array(place) + 0.5) / counts - 0.5
-        points = (centre[:, None, :] + _TETRAHEDRON / counts).reshape(-1, 3)
-        value = levels(raster.points(points)).reshape(4, -1, 4)
-        mean = value.mean(axis=2)
-        # corners of a tetrahedron: slope along edge k is sum(sign_k * value) / 4 * sqrt(12)
-        slopes = np.einsum("lnc,ck->lkn", value, _TETRAHEDRON) * 3.0
-        bone += box_fraction(mean[0], slopes[0])
-        sheet = box_fraction(mean[2], slopes[2]) - box_fraction(mean[1], slopes[1])
-        cartilage += np.maximum(sheet, 0.0) * box_fraction(mean[3], slopes[3])
-    total = counts.prod()
-    return bone / total, cartilage / total
+def _between_inside(mean: FloatArray, slopes: FloatArray) -> FloatArray:
+    """The same inside the border, which crosses both faces at right angles."""
+    return _between(mean, slopes) * box_fraction(mean[2], slopes[2])
