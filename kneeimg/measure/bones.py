@@ -16,7 +16,7 @@ from kneeimg.measure.frames import BoneFrame, femur_frame, tibia_frame
 from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
 from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set, smooth
 from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
-from kneeimg.measure.thickness import articular_area, bone_to_articular
+from kneeimg.measure.thickness import articular_area, bone_to_articular, without_wall_foot
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -68,6 +68,7 @@ def _with_rays(
 ) -> Surface:
     """Rays to the articular surface, and the area of that surface."""
     ray_mm = bone_to_articular(levels, mesh, settings)
+    ray_mm = without_wall_foot(ray_mm, mesh.faces, settings.wall_foot_share)
     covered = covered_by(ray_mm, settings) & np.isfinite(ray_mm)
     area = articular_area(mesh, ray_mm, covered, settings)
     return surface.with_fields(

@@ -86,10 +86,10 @@ def femur_frame(
     The cartilage-bearing femur is close to a surface of revolution: its normals avoid the
     medial–lateral axis, which is therefore the direction of their smallest second moment. The
     shaft is close to a cylinder: the same rule on its wall, from 0.72 to 1.40 condylar widths
-    above the distal end (as far as the view reaches, weighted upwards), gives the proximal axis, then made
-    perpendicular to the first. A line through section centroids would do worse: a section that
-    the view cuts obliquely pulls it over (seen on a real knee: 38°). With less than 8 mm of
-    shaft the scanner's +z takes its place.
+    above the distal end (as far as the view reaches, weighted upwards), gives the proximal axis,
+    then made perpendicular to the first. A line through section centroids would do worse: a
+    section that the view cuts obliquely pulls it over (seen on a real knee: 38°). With less than
+    8 mm of shaft the scanner's +z takes its place.
     """
     weight = area_mm2[covered]
     if weight.sum() <= 0:

@@ -129,6 +129,26 @@ def bone_to_articular(levels: LevelSets, mesh: Mesh, settings: MorphometrySettin
     )
 
 
+def without_wall_foot(ray_mm: FloatArray, faces: NDArray[np.int64], steepest: float) -> FloatArray:
+    """Rays with 0 at the foot of a side wall.
+
+    Where cartilage ends in a wall, smoothing and partial volume leave a fillet in the corner
+    between wall and bone. A vertex there has a short ray beside a long one: it is bare bone.
+
+    Parameters
+    ----------
+    ray_mm : (V,) mm.
+    faces : (F, 3) vertex numbers.
+    steepest : A ray below this share of the longest ray at a neighbouring vertex is a foot.
+    """
+    longest = np.nan_to_num(ray_mm, nan=0.0)
+    around = longest.copy()
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        np.maximum.at(around, faces[:, a], longest[faces[:, b]])
+        np.maximum.at(around, faces[:, b], longest[faces[:, a]])
+    return np.where(ray_mm < steepest * around, 0.0, ray_mm)
+
+
 def articular_area(
     mesh: Mesh, ray_mm: FloatArray, covered: NDArray[np.bool_], settings: MorphometrySettings
 ) -> FloatArray:
@@ -149,18 +169,35 @@ def articular_area(
     its foot is the bone point nearest to its tip: the distance back is the length of the ray.
     """
     area_mm2 = np.zeros(len(ray_mm))
-    faces = mesh.faces[covered[mesh.faces].all(axis=1)]
+    faces = mesh.faces[covered[mesh.faces].any(axis=1)]
     used = np.unique(faces)
     if not len(used):
         return area_mm2
     number = np.empty(len(ray_mm), dtype=np.int64)
     number[used] = np.arange(len(used))
-    tips = mesh.vertices[used] + ray_mm[used, None] * mesh.normals[used]
-    vectors = vertex_area_vectors(tips, number[faces])
-    normals = smooth_over_mesh(vectors, number[faces], settings.sigma_articular_mm, tips)
+    faces = number[faces]
+    length = _carried_on(ray_mm[used], covered[used], faces)
+    tips = mesh.vertices[used] + length[:, None] * mesh.normals[used]
+    vectors = vertex_area_vectors(tips, faces)
+    normals = smooth_over_mesh(vectors, faces, settings.sigma_articular_mm, tips)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    area_mm2[used] = np.maximum(np.einsum("ij,ij->i", vectors, normals), 0.0)
+    over = np.maximum(np.einsum("ij,ij->i", vectors, normals), 0.0)
+    area_mm2[used] = np.where(covered[used], over, 0.0)
     return area_mm2
+
+
+def _carried_on(
+    ray_mm: FloatArray, covered: NDArray[np.bool_], faces: NDArray[np.int64]
+) -> FloatArray:
+    """Rays; at bare vertices of a triangle the mean of its covered ones, so it spans no wall."""
+    count = len(ray_mm)
+    known = np.where(covered, ray_mm, 0.0)
+    total, number = np.zeros(count), np.zeros(count)
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        for here, there in ((faces[:, a], faces[:, b]), (faces[:, b], faces[:, a])):
+            total += np.bincount(here, weights=known[there], minlength=count)
+            number += np.bincount(here, weights=covered[there], minlength=count)
+    return np.where(covered, ray_mm, total / np.maximum(number, 1.0))
 
 
 def _step_mm(levels: LevelSets) -> float:

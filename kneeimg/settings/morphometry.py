@@ -21,6 +21,8 @@ class MorphometrySettings(Settings):
     max_thickness_mm : A longer ray is a failed ray (undetermined), never a measurement, mm.
     denuded_below_mm : Bone under less cartilage than this counts as denuded, mm. Below it a
         voxel fraction cannot tell a film of cartilage from the edge of the bone.
+    wall_foot_share : A ray below this share of a neighbouring one stands at the foot of the
+        cartilage's side wall, on bare bone.
     min_patch_mm2 : Covered patches smaller than this are specks, not cartilage plates, mm².
     max_hole_mm2 : A bare spot surrounded by cartilage belongs to the plate when it is smaller
         than this, mm²; a larger one is open bone (intercondylar notch).
@@ -36,8 +38,9 @@ class MorphometrySettings(Settings):
     sigma_soft_mm: float = Field(default=0.1, ge=0.0, le=1.0)
     sigma_hard_mm: float = Field(default=0.3, ge=0.0, le=1.5)
     sigma_normal_mm: float = Field(default=1.5, gt=0.0, le=4.0)
-    sigma_articular_mm: float = Field(default=0.8, gt=0.0, le=4.0)
+    sigma_articular_mm: float = Field(default=0.5, gt=0.0, le=4.0)
     max_thickness_mm: float = Field(default=10.0, gt=1.0, le=20.0)
+    wall_foot_share: float = Field(default=0.35, ge=0.0, le=0.9)
     denuded_below_mm: float = Field(default=0.2, gt=0.0, le=1.0)
     min_patch_mm2: float = Field(default=25.0, ge=0.0)
     max_hole_mm2: float = Field(default=800.0, ge=0.0)
