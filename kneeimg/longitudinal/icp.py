@@ -161,7 +161,8 @@ class Fit:
     Attributes
     ----------
     matrix : (4, 4) source frame to target frame.
-    distance_mm : (n,) distance of each sampled source point to the target surface.
+    distance_mm : (n,) distance of each sampled source point to the target surface: to its tangent
+        plane where paired, to its nearest vertex elsewhere.
     paired : (n,) True where the normals agree and the distance is within the pair distance.
     iterations : Steps taken in all stages.
     """
@@ -324,11 +325,14 @@ def _assess(
 ) -> Fit:
     moved = apply_affine(matrix, source.vertices_mm[picked])
     foot, plane = match(moved)
-    distance = np.linalg.norm(moved - foot, axis=1)
+    offset = moved - foot
+    distance = np.linalg.norm(offset, axis=1)
     cosine = np.einsum("nx,nx->n", plane, source.normals[picked] @ matrix[:3, :3].T)
     agrees = cosine > np.cos(np.deg2rad(settings.max_normal_angle_deg))
     paired = agrees & (distance <= settings.pair_distance_mm)
-    return Fit(matrix, distance, paired, iterations)
+    # Between vertices the surface runs on in its tangent plane: sideways is no distance.
+    beside = np.abs(np.einsum("nx,nx->n", plane, offset))
+    return Fit(matrix, np.where(paired, beside, distance), paired, iterations)
 
 
 def motion_size(matrix: FloatArray, points_mm: FloatArray) -> tuple[float, float]:
