@@ -5,6 +5,7 @@ Pages refer to the pictures of the scans by relative address, so the results fol
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kneeimg import __version__
+from kneeimg.core.anatomy import Side
 from kneeimg.errors import OutputError, ReasonCode
 from kneeimg.report import glossary, overview, person
 from kneeimg.report.overview import distinct
@@ -65,7 +67,7 @@ def render_report(results: Results) -> Iterator[tuple[str, bytes]]:
     for number, participant in enumerate(people):
         knees = []
         for knee in person.knees(results, participant):
-            name = f"{_COURSES}/sub-{participant}_{knee.side or 'unknown'}_course.png"
+            name = f"{_COURSES}/sub-{participant}_{knee.side}_course.png"
             picture = _course(results, participant, knee)
             if picture is not None:
                 yield name, picture
@@ -97,7 +99,7 @@ def _course(results: Results, participant: str, knee: person.Knee) -> bytes | No
 
     table = results.measurements
     rows = table[(table["participant"] == participant) & (table["side"] == knee.side)]
-    if not knee.side or rows["value"].notna().sum() == 0:
+    if knee.side not in set(Side) or not rows["value"].notna().any():
         return None
     return visit_plot(rows, title=f"{participant} · {knee.side} knee")
 
@@ -135,7 +137,6 @@ def _index(results: Results, people: list[str]) -> dict[str, Any]:
         "regions": glossary.REGIONS,
         "quantities": glossary.QUANTITIES,
         "terms": glossary.TERMS,
-        "planes": ("MR: femur, tibia, patella", "film: tibiofemoral joint"),
     }
 
 
@@ -188,7 +189,8 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise OutputError(
             "no space left for the report" if full else "the report cannot be written",

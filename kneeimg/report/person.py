@@ -34,6 +34,7 @@ _ROLE_ALTS = {
     ("film", "margins"): "Knee film with femoral and tibial margins",
 }
 _ROLE_ORDER = {"qc": 0, "margins": 1, "thickness": 2}
+_SIDE_ORDER = {"right": 0, "left": 1}
 _KIND_ORDER = {"mri": 0, "film": 1, "change": 2}
 
 
@@ -138,7 +139,7 @@ def knees(results: Results, participant: str) -> list[Knee]:
     changed = _of(results.change, participant)
     pictures = [p for p in results.pictures if p.participant == participant]
     sides = {*measured["side"], *changed["side"], *(p.side for p in pictures)}
-    ordered = sorted(sides, key=lambda side: ("right", "left", "").index(side))
+    ordered = sorted(sides, key=lambda side: (_SIDE_ORDER.get(side, 2), side))
     return [
         _knee(
             results,
@@ -152,8 +153,7 @@ def knees(results: Results, participant: str) -> list[Knee]:
 
 
 def _of(frame: pd.DataFrame, participant: str) -> pd.DataFrame:
-    known = frame["side"].isin(("right", "left", ""))
-    return frame[(frame["participant"] == participant) & known]
+    return frame[frame["participant"] == participant]
 
 
 def _knee(

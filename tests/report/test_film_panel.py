@@ -1,0 +1,122 @@
+"""The film panel: margins where they lie, given values, no invented millimetres."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kneeimg.core.anatomy import Side
+from kneeimg.core.measurement import Measurement
+from kneeimg.core.radiograph import SpacingSource
+from kneeimg.errors import ReasonCode
+from kneeimg.measure.joint_space import measure_joint_space
+from kneeimg.phantoms.film import FilmKnee, FilmPhantom, FilmSetup, knee_film
+from kneeimg.report.figures.film import film_figure, film_panel, value_text
+
+
+@pytest.fixture(scope="module", params=list(Side), ids=str)
+def phantom(request) -> FilmPhantom:
+    return knee_film(
+        FilmKnee(side=request.param, medial_jsw_mm=2.5), FilmSetup(pixel_mm=0.4, rotation_deg=4)
+    )
+
+
+def figure_of(phantom: FilmPhantom, spacing_mm="own"):
+    film = phantom.radiograph
+    if spacing_mm is None:
+        film = replace(film, spacing_mm=None, spacing_source=SpacingSource.NONE)
+    rows = measure_joint_space(phantom.margins, film.spacing_mm)
+    return film_figure(film, phantom.margins, rows, title="P01 · BL"), rows
+
+
+def texts_of(figure) -> list[str]:
+    inside = [text.get_text() for axes in figure.axes for text in axes.texts]
+    return [text.get_text() for text in figure.texts] + inside
+
+
+def test_size_and_equal_bytes(phantom):
+    rows = measure_joint_space(phantom.margins, phantom.radiograph.spacing_mm)
+    first = film_panel(phantom.radiograph, phantom.margins, rows)
+    assert int.from_bytes(first[16:20], "big") == 1380
+    assert int.from_bytes(first[20:24], "big") == 780
+    assert first == film_panel(phantom.radiograph, phantom.margins, rows)
+
+
+def test_side_and_compartments_stand_where_they_belong(phantom):
+    figure, _ = figure_of(phantom)
+    axes = figure.axes[0]
+    place = {text.get_text(): text.get_position()[0] for text in axes.texts}
+    side = phantom.margins.side
+    assert side.value[0].upper() in place
+    # As films are hung the patient's left is on the right: medial of a right knee as well.
+    assert (place["medial"] > place["lateral"]) == (side is Side.RIGHT)
+    assert f"{side} knee" in texts_of(figure)
+
+
+def test_margins_are_drawn_where_they_were_found(phantom):
+    figure, _ = figure_of(phantom)
+    drawn = [np.column_stack(line.get_data()) for line in figure.axes[0].lines]
+    for pair in (phantom.margins.femur, phantom.margins.tibia):
+        for line in pair.values():
+            assert any(d.shape == line.points.shape and np.allclose(d, line.points) for d in drawn)
+
+
+def test_the_profile_shows_the_given_rows_and_nothing_else(phantom):
+    figure, rows = figure_of(phantom)
+    profile = figure.axes[1]
+    given = {m.value for m in rows if m.quantity.startswith(("fJSW_", "mJSW"))}
+    for line in profile.lines:
+        assert {float(y) for y in line.get_ydata()} <= given
+    assert "(mm)" in profile.get_ylabel()
+
+
+def test_the_frame_begins_at_the_medial_edge(phantom):
+    figure, _ = figure_of(phantom)
+    place = {text.get_text(): text.get_position()[0] for text in figure.axes[0].texts}
+    assert (place["0"] > place["1"]) == (phantom.margins.side is Side.RIGHT)
+
+
+def test_without_a_pixel_size_there_are_ratios_and_no_millimetres(phantom):
+    figure, _ = figure_of(phantom, spacing_mm=None)
+    texts = texts_of(figure)
+    assert "no mm: pixel size unknown" in texts
+    assert "not measured: NO_PIXEL_SPACING" in texts
+    assert "fraction of femoral width" in figure.axes[1].get_ylabel()
+    assert not any(text.endswith(" mm") for text in texts)
+
+
+def test_without_margins_the_film_is_shown_and_says_so(phantom):
+    figure = film_figure(phantom.radiograph, None)
+    texts = texts_of(figure)
+    assert "no joint margins" in texts
+    assert "no joint-space width was measured" in texts
+    assert "nan" not in " ".join(texts).lower()
+
+
+def test_pixels_that_are_not_square_keep_their_proportion(phantom):
+    film = replace(phantom.radiograph, spacing_mm=(0.6, 0.4))
+    axes = film_figure(film, phantom.margins).axes[0]
+    assert axes.get_aspect() == pytest.approx(1.5)
+
+
+def test_a_film_of_unknown_side_is_marked_with_a_question():
+    film = knee_film(FilmKnee(side=Side.LEFT), FilmSetup(pixel_mm=0.8)).radiograph
+    texts = texts_of(film_figure(replace(film, side=None), None))
+    assert "?" in texts
+    assert "side unknown" in texts
+
+
+@pytest.mark.parametrize(
+    "value, unit, expected",
+    [(0.0, "mm", "0.00 mm"), (0.0312, "ratio", "0.031"), (-3.84, "deg", "-3.8°")],
+)
+def test_values_are_printed_with_their_unit(value, unit, expected):
+    assert value_text(Measurement("knee", "x", value, unit)) == expected
+
+
+def test_a_value_that_is_absent_is_never_a_number():
+    absent = Measurement.missing("knee", "TPA", "deg", ReasonCode.BONE_CUT_BY_VIEW)
+    assert value_text(absent) == "not measured: BONE_CUT_BY_VIEW"
+    assert value_text(None) == "not measured"
