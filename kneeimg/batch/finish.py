@@ -42,7 +42,7 @@ def write_head(plan: Plan, out: Path) -> None:
     write_json(
         out / "dataset_description.json",
         {
-            "Name": f"kneeimg results of {plan.study_id}",
+            "Name": plan.study_id,
             "Layout": "folders in the style of BIDS derivatives; not a BIDS dataset",
             "GeneratedBy": [{"Name": "kneeimg", "Version": __version__}],
             "Notice": "For research. Not a medical device, not for diagnosis.",

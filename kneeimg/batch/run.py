@@ -19,6 +19,7 @@ from kneeimg.errors import KneeimgError, OutputError
 from kneeimg.io.atomic import clear_leftovers, require_writable
 from kneeimg.io.results import Kind, KneeRecord
 from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
+from kneeimg.pipeline.longitudinal import Pair, PairReport, pairs_of, run_pair, unmeasured_rows
 from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import plan_cases
 from kneeimg.pipeline.runner import refused_case, run_case
@@ -100,15 +101,32 @@ def run_batch(
         )
         records = all_records(plan, reports)
         disposition = all_dispositions(plan, reports)
-        n_rows = write_tables(out, records, disposition, ())
+        pairs = pairs_of(plan, records)
+        changes = run_units(
+            engine,
+            run_pair,
+            pairs,
+            on_crash=_crashed_pair,
+            describe=_pair_line,
+            progress=progress or _silent,
+        )
+        change_rows = [row for report in changes for row in report.rows]
+        n_rows = write_tables(out, records, disposition, change_rows)
         write_report(out)
     return BatchSummary(
         disposition=tuple(disposition),
         n_rows=n_rows,
         n_cases=len(plan.cases),
         n_reused=sum(report.reused for report in reports),
-        changed=_names(plan.cases, [report.changed for report in reports]),
-        crashed=_names(plan.cases, [report.crashed for report in reports]),
+        n_change_rows=len(change_rows),
+        changed=(
+            *(c.name for c, report in zip(plan.cases, reports, strict=True) if report.changed),
+            *(p.name for p, report in zip(pairs, changes, strict=True) if report.changed),
+        ),
+        crashed=(
+            *(c.name for c, report in zip(plan.cases, reports, strict=True) if report.crashed),
+            *(p.name for p, report in zip(pairs, changes, strict=True) if report.crashed),
+        ),
     )
 
 
@@ -163,8 +181,15 @@ def _case_line(case: Case, report: CaseReport) -> str:
     return f"{case.name}: {'refused ' + ', '.join(codes) if codes else 'measured'}{again}"
 
 
-def _names(cases: Sequence[Case], chosen: Sequence[bool]) -> tuple[str, ...]:
-    return tuple(case.name for case, take in zip(cases, chosen, strict=True) if take)
+def _crashed_pair(pair: Pair, crash: Crash) -> PairReport:
+    rows = unmeasured_rows(pair, crash.finding(pair.name).code)
+    return PairReport(rows=rows, crashed=True)
+
+
+def _pair_line(pair: Pair, report: PairReport) -> str:
+    if report.reused:
+        return f"{pair.name}: kept"
+    return f"{pair.name}: {'compared' if pair.comparable else 'not comparable'}"
 
 
 def _silent(done: int, total: int, what: str) -> None:

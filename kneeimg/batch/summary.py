@@ -31,7 +31,8 @@ class BatchSummary:
     disposition : Rows of the disposition table.
     n_rows : Rows of the measurement table.
     n_cases : Cases that ran or were kept.
-    n_reused : Of these, verified and kept from an earlier run.
+    n_change_rows : Rows of the change table.
+    n_reused : Of the cases, those verified and kept from an earlier run.
     changed : Cases measured again because an output no longer matched its manifest.
     crashed : Cases that ended in a bug or a dead worker; see the logs.
     """
@@ -39,6 +40,7 @@ class BatchSummary:
     disposition: tuple[Mapping[str, str], ...]
     n_rows: int
     n_cases: int
+    n_change_rows: int = 0
     n_reused: int = 0
     changed: tuple[str, ...] = ()
     crashed: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ class BatchSummary:
         parts = [
             f"{counts[name]} {name}" for name in STATUSES if counts[name] or name == "measured"
         ]
-        parts.append(f"{self.n_rows} rows")
+        parts.append(f"{self.n_rows} rows, {self.n_change_rows} change rows")
         if self.n_reused:
             parts.append(f"{self.n_reused} of {self.n_cases} cases kept from before")
         if self.changed:
@@ -80,6 +82,7 @@ class BatchSummary:
             "exit_status": int(self.exit_status),
             "counts": dict(self.counts),
             "rows": self.n_rows,
+            "change_rows": self.n_change_rows,
             "cases": self.n_cases,
             "reused": self.n_reused,
             "changed": list(self.changed),

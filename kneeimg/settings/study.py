@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kneeimg.settings.base import Settings
+from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.film import FilmSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 from kneeimg.settings.reading import ReadingSettings, SeriesRule
-from kneeimg.settings.registration import RegistrationSettings
 
 StudyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,32}$")]
 PlannedKind = Literal["mri", "film"]
@@ -94,13 +94,13 @@ class StageSettings(Settings):
 
     Attributes
     ----------
-    reading, morphometry, film, registration : Settings of each stage.
+    reading, morphometry, film, change : Settings of each stage.
     """
 
     reading: ReadingSettings = ReadingSettings()
     morphometry: MorphometrySettings = MorphometrySettings()
     film: FilmSettings = FilmSettings()
-    registration: RegistrationSettings = RegistrationSettings()
+    change: ChangeSettings = ChangeSettings()
 
 
 class StudyFile(StageSettings):
@@ -135,5 +135,5 @@ class StudyFile(StageSettings):
             reading=self.reading,
             morphometry=self.morphometry,
             film=self.film,
-            registration=self.registration,
+            change=self.change,
         )
