@@ -180,7 +180,7 @@ def _hard(file: NiftiFile, scheme: LabelScheme, image_grid: Grid | None, where: 
 
 def _mapped(
     values: NDArray[Any], scheme: LabelScheme, where: str
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Label values as integers, and the tissue of each voxel."""
     if values.dtype.kind not in "iufb":
         raise MaskError("labels must be numbers", where=where, found=str(values.dtype))
@@ -200,14 +200,16 @@ def _mapped(
     if low < 0 or high > 65535:
         raise _unknown(whole, scheme, where)
     whole = whole.astype(np.uint16)
-    counts = np.bincount(whole.ravel(), minlength=high + 1)
+    counts = np.bincount(whole.ravel(order="K"), minlength=high + 1)
     if any(counts[value] for value in range(len(counts)) if value not in scheme.tissues):
         raise _unknown(whole, scheme, where)
     table = np.zeros(high + 1, dtype=np.uint8)
     for value, tissue in scheme.tissues.items():
         if value <= high:
             table[value] = int(tissue)
-    return whole, table[whole]
+    if all(table[value] == value for value in np.flatnonzero(counts)):
+        return whole, np.ascontiguousarray(whole, dtype=np.uint8)
+    return whole, np.ascontiguousarray(table[whole])
 
 
 def _unknown(values: NDArray[Any], scheme: LabelScheme, where: str) -> MaskError:

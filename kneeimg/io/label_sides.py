@@ -48,12 +48,19 @@ def _side_sources(
             for place in ("medial", "lateral")
         }
         if parts["medial"] and parts["lateral"]:
-            medial = _centre_x(np.isin(values, parts["medial"]), grid)
-            yield name, _side_of(medial, _centre_x(np.isin(values, parts["lateral"]), grid))
+            medial = _centre_x(_any_of(values, parts["medial"]), grid)
+            yield name, _side_of(medial, _centre_x(_any_of(values, parts["lateral"]), grid))
     menisci = (tissues == Tissue.MEDIAL_MENISCUS, tissues == Tissue.LATERAL_MENISCUS)
     yield "menisci", _side_of(_centre_x(menisci[0], grid), _centre_x(menisci[1], grid))
     tibia, fibula = tissues == Tissue.TIBIA, tissues == Tissue.FIBULA
     yield "fibula", _side_of(_centre_x(tibia, grid), _centre_x(fibula, grid))
+
+
+def _any_of(values: NDArray[Any], wanted: list[int]) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = values == wanted[0]
+    for value in wanted[1:]:
+        inside |= values == value
+    return inside
 
 
 def _centre_x(inside: NDArray[np.bool_], grid: Grid) -> float | None:

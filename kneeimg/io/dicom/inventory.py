@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,12 @@ def find_series(root: Path, settings: ReadingSettings | None = None) -> Inventor
             where=str(root),
             action="check the path",
         )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, on odd values that are judged here
+        return _search(root, settings)
+
+
+def _search(root: Path, settings: ReadingSettings) -> Inventory:
     frames: list[Frame] = []
     findings: list[Finding] = []
     others: list[Path] = []

@@ -240,8 +240,9 @@ def _refuse_gaps(
     gaps = np.diff(depth_mm)
     tolerance = settings.spacing_tolerance
     step = float(np.sort(gaps)[(len(gaps) - 1) // 2])
-    if gaps.min() < step * (1 - tolerance):  # the smallest gap may be the true spacing
-        step = float(gaps.min())
+    smallest = np.count_nonzero(gaps <= gaps.min() * (1 + tolerance))
+    if gaps.min() < step * (1 - tolerance) and smallest >= len(gaps) / 5:
+        step = float(gaps.min())  # most slices may be missing; one misplaced slice is no proof
     near = gaps[np.abs(gaps / max(step, 1e-9) - 1) <= 5 * tolerance]
     step = float(near.mean())
     if step <= 0:
