@@ -30,11 +30,8 @@ class Crash:
     @classmethod
     def of(cls, error: BaseException) -> Crash:
         """Where an exception came from, without any value."""
-        trace = []
-        for frame in traceback.extract_tb(error.__traceback__):
-            trace.append(f"{_shown(frame.filename)}:{frame.lineno} in {frame.name}")
-            if frame.line:
-                trace.append(f"    {frame.line}")
+        frames = traceback.extract_tb(error.__traceback__)
+        trace = (f"{_shown(frame.filename)}:{frame.lineno} in {frame.name}" for frame in frames)
         return cls(type(error).__qualname__, tuple(trace))
 
     def finding(self, name: str) -> Finding:

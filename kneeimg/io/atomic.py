@@ -31,16 +31,27 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in _FULL
+        if _is_full(error):
+            raise _full(path.name) from error
         raise OutputError(
-            "no space left for the output" if full else "the output cannot be written",
-            code=ReasonCode.OUTPUT_FULL if full else ReasonCode.OUTPUT_NOT_WRITABLE,
+            "the output cannot be written",
             where=path.name,
             found=os.strerror(error.errno) if error.errno else type(error).__name__,
-            action="free some space and run again: finished cases are kept"
-            if full
-            else "choose an output folder that you may write to",
+            action="choose an output folder that you may write to",
         ) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def _full(where: str) -> OutputError:
+    return OutputError(
+        "no space left for the output",
+        code=ReasonCode.OUTPUT_FULL,
+        where=Path(where).name,
+        action="free some space and run again: finished cases are kept",
+    )
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -119,6 +130,10 @@ def staging_folder(out: Path, name: str) -> Iterator[Path]:
         folder.mkdir(parents=True)
     try:
         yield folder
+    except OutputError as error:
+        if error.code is not ReasonCode.OUTPUT_FULL and _is_full(error.__cause__):
+            raise _full(error.finding.where) from error.__cause__
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):

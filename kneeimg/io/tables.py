@@ -244,5 +244,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         text = str(value)
-        return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+        text = f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+        # the csv module leaves a bare carriage return unquoted, and readers take it for a new line
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     return repr(float(value)) if isinstance(value, float) else str(int(value))
