@@ -61,8 +61,9 @@ def measure_knee(
     (doi:10.1016/j.joca.2010.02.010).
     """
     settings = settings or MorphometrySettings()
-    label_map.require_measurable()
     knee = canonical_knee(label_map, side)
+    if any(bone.cartilage in knee.boxes and bone.tissue not in knee.boxes for bone in Bone):
+        label_map.require_measurable()  # names what is missing
     measured: dict[Bone, MeasuredBone] = {}
     for bone in Bone:
         result = measure_bone(knee, bone, settings)

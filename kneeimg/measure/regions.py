@@ -172,8 +172,8 @@ def _mean_sd(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
     (2.0, 1.0)
     """
     share = weights / weights.sum()
-    mean = float(share @ values)
-    return mean, math.sqrt(float(share @ (values - mean) ** 2))
+    mean = float((share * values).sum())
+    return mean, math.sqrt(float((share * (values - mean) ** 2).sum()))
 
 
 def _source(part: _Part | None, region: str, given: str | Mapping[str, str] | None) -> str:

@@ -102,7 +102,7 @@ def smooth(field: Field, affine: FloatArray, sigma_mm: float) -> Field:
     if sigma_mm == 0:
         return field
     sigma = sigma_mm / spacing_of(affine)
-    result: Field = gaussian_filter(field, sigma, mode="nearest", truncate=4.0)
+    result: Field = gaussian_filter(field, sigma, mode="nearest", truncate=3.0)
     return result
 
 
