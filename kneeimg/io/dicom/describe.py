@@ -15,6 +15,7 @@ from kneeimg.geometry.affines import spacing_of
 from kneeimg.io.dicom import tags
 from kneeimg.io.dicom.film_tags import film_spacing, film_view
 from kneeimg.io.dicom.frames import Frame
+from kneeimg.io.dicom.headers import is_grey
 from kneeimg.io.dicom.pixels import read_frames
 from kneeimg.io.dicom.records import Scanner, SeriesRecord
 from kneeimg.io.dicom.sides import side_from_tags
@@ -61,7 +62,7 @@ def _one_per_file(group: Group) -> list[Frame]:
 def _kind(group: Group) -> Kind:
     first = group.frames[0]
     modality = text(first.header.dataset, tags.MODALITY).upper()
-    grey = first.image.pixels.samples == 1 and first.image.pixels.bits_allocated > 1
+    grey = is_grey(first.header)
     if modality == "MR" and grey and text(first.header.dataset, tags.SOP_CLASS) != _SPECTROSCOPY:
         return "mri"
     if modality in FILM_MODALITIES and grey and first.image.pixels.frames == 1:
@@ -159,7 +160,7 @@ def _as_stack(record: SeriesRecord, group: Group, settings: ReadingSettings) -> 
     rows, columns = record.shape
     record = replace(record, shape=(columns, rows, len(images)))
     refusal = (
-        refuse_transfer_syntax(record.transfer_syntax, where)
+        _refuse_encoding(record, where)
         or _localizer(record, images, settings)
         or _too_big(record, settings)
     )
@@ -182,6 +183,11 @@ def _as_stack(record: SeriesRecord, group: Group, settings: ReadingSettings) -> 
         return record
     stack.affine.flags.writeable = False
     return replace(record, spacing_mm=tuple(float(v) for v in spacing_of(stack.affine)))
+
+
+def _refuse_encoding(record: SeriesRecord, where: str) -> Finding | None:
+    bits_stored = record.slices[0].pixels.bits_stored
+    return refuse_transfer_syntax(record.transfer_syntax, bits_stored, where)
 
 
 def _localizer(
@@ -277,7 +283,7 @@ def _as_film(record: SeriesRecord, group: Group, dataset: Dataset) -> SeriesReco
         duplicates=(images,) if len(images) > 1 else (),
         spacing_mm=spacing.spacing_mm,
         view=film_view(dataset) or "",
-        refusal=refuse_transfer_syntax(record.transfer_syntax, where),
+        refusal=_refuse_encoding(record, where),
         findings=(spacing.finding,) if spacing.finding else (),
     )
     if record.refusal or not record.duplicates:
@@ -288,13 +294,13 @@ def _as_film(record: SeriesRecord, group: Group, dataset: Dataset) -> SeriesReco
 
 def _unsupported(record: SeriesRecord) -> Finding:
     pixels = record.slices[0].pixels
-    colour = "grey" if pixels.samples == 1 else "colour"
+    colour = "one sample" if pixels.samples == 1 else "colour"
     return Finding(
         ReasonCode.UNSUPPORTED_IMAGE,
         "an image of a kind that kneeimg does not measure",
         where=_where(record),
         expected="grey MR, or single-frame grey CR, DX or RG",
-        found=f"{record.modality or 'no modality'}, {colour}, {pixels.frames} frame(s)",
+        found=f"{record.modality or 'no modality'}, {colour}, {pixels.frames} frames",
     )
 
 

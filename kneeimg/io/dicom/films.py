@@ -21,7 +21,7 @@ from kneeimg.io.dicom.film_tags import (
     head_is_down,
     patient_left_on_image_right,
 )
-from kneeimg.io.dicom.headers import PARSE_ERRORS, Header, read_header
+from kneeimg.io.dicom.headers import PARSE_ERRORS, Header, is_grey, read_header
 from kneeimg.io.dicom.pixels import decoded_frame, native_frame, read_dataset
 from kneeimg.io.dicom.records import SeriesRecord
 from kneeimg.io.dicom.sides import side_from_tags
@@ -103,10 +103,10 @@ def read_radiograph(
 def _require_film(header: Header, where: str) -> None:
     modality = text(header.dataset, tags.MODALITY).upper()
     pixels = header.pixels
-    refusal = refuse_transfer_syntax(pixels.transfer_syntax, where)
+    refusal = refuse_transfer_syntax(pixels.transfer_syntax, pixels.bits_stored, where)
     if refusal:
         raise DicomError.from_finding(refusal)
-    if modality in _NOT_FILMS or pixels.samples != 1 or pixels.frames != 1:
+    if modality in _NOT_FILMS or not is_grey(header) or pixels.frames != 1:
         raise DicomError(
             "not a film",
             code=ReasonCode.UNSUPPORTED_IMAGE,

@@ -104,6 +104,14 @@ class Header:
     pixels: PixelLayout
 
 
+def is_grey(header: Header) -> bool:
+    """Whether a pixel is one grey value: not colour, not a palette, not a bit mask."""
+    photometric = text(header.dataset, tags.PHOTOMETRIC).upper()
+    pixels = header.pixels
+    named = photometric in ("MONOCHROME1", "MONOCHROME2", "")
+    return named and pixels.samples == 1 and pixels.bits_allocated > 1
+
+
 def looks_like_dicom(start: bytes) -> bool:
     """Whether the first bytes of a file are a DICOM preamble or a plausible first element.
 
@@ -350,6 +358,8 @@ def _require_pixels(
     file: IO[bytes], layout: PixelLayout, length: int, available: int, where: str
 ) -> None:
     expected = layout.frame_bytes * layout.frames
+    if layout.samples != 1 and available > 0:
+        return  # colour is not measured, and may be subsampled
     if length == _UNDEFINED_LENGTH and layout.offset is not None:
         if fragments_are_complete(file, layout.offset, layout.frames):
             return

@@ -15,8 +15,6 @@ from kneeimg.errors import DicomError, ReasonCode
 from kneeimg.io.dicom.headers import PARSE_ERRORS, PixelLayout
 from kneeimg.io.dicom.stack import SliceRef
 
-_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-
 
 def read_frames(images: Sequence[SliceRef]) -> NDArray[Any]:
     """(n, rows, columns) image values of slices of equal size, in the order given.
@@ -26,7 +24,7 @@ def read_frames(images: Sequence[SliceRef]) -> NDArray[Any]:
     Raises
     ------
     DicomError
-        TRUNCATED_PIXEL_DATA, BAD_DICOM or UNSUPPORTED_TRANSFER_SYNTAX if pixels cannot be read.
+        TRUNCATED_PIXEL_DATA or BAD_DICOM if pixels cannot be read.
     """
     rescaled = any(image.slope != 1.0 or image.intercept != 0.0 for image in images)
     dtypes = {_dtype(image.pixels) for image in images}
@@ -125,18 +123,12 @@ def decoded_frame(dataset: Dataset, frame: int, where: str) -> NDArray[Any]:
             many = int(dataset.get("NumberOfFrames") or 1) > 1
             array = pixel_array(dataset, raw=True, index=frame if many else None)
     except (OSError, *PARSE_ERRORS) as error:
-        syntax = str(getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID", ""))
-        code = ReasonCode.BAD_DICOM
-        action = "copy or export the file again, uncompressed if possible"
-        if syntax == _JPEG_EXTENDED:  # 12 bits, which only gdcm decodes
-            code = ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX
-            action = "pip install python-gdcm, or export the file uncompressed"
         raise DicomError(
             "the pixels cannot be decoded",
-            code=code,
+            code=ReasonCode.BAD_DICOM,
             where=where,
             found=type(error).__name__,
-            action=action,
+            action="copy or export the file again, uncompressed if possible",
         ) from error
     if array.ndim != 2:
         raise DicomError(

@@ -27,6 +27,7 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 #: The declared list. Everything else is refused.
 SUPPORTED: dict[str, TransferSyntax] = {
@@ -35,7 +36,7 @@ SUPPORTED: dict[str, TransferSyntax] = {
     DEFLATED: TransferSyntax("Deflated Explicit VR Little Endian", native=True),
     EXPLICIT_BIG: TransferSyntax("Explicit VR Big Endian", native=True),
     "1.2.840.10008.1.2.4.50": TransferSyntax("JPEG Baseline", lossy=True),
-    "1.2.840.10008.1.2.4.51": TransferSyntax("JPEG Extended", lossy=True),
+    JPEG_EXTENDED: TransferSyntax("JPEG Extended (8 bit)", lossy=True),
     "1.2.840.10008.1.2.4.57": TransferSyntax("JPEG Lossless"),
     "1.2.840.10008.1.2.4.70": TransferSyntax("JPEG Lossless SV1"),
     "1.2.840.10008.1.2.4.80": TransferSyntax("JPEG-LS Lossless"),
@@ -62,12 +63,13 @@ def has_decoder(uid: str) -> bool:
         return False
 
 
-def refuse_transfer_syntax(uid: str, where: str) -> Finding | None:
+def refuse_transfer_syntax(uid: str, bits_stored: int, where: str) -> Finding | None:
     """UNSUPPORTED_TRANSFER_SYNTAX unless the syntax is declared and can be decoded here."""
     syntax = SUPPORTED.get(uid)
-    if syntax is not None and (syntax.native or has_decoder(uid)):
+    deep = uid == JPEG_EXTENDED and bits_stored > 8  # neither Pillow nor gdcm decodes 12 bits
+    if syntax is not None and not deep and (syntax.native or has_decoder(uid)):
         return None
-    if syntax is None:
+    if syntax is None or deep:
         action = "convert the file to an uncompressed transfer syntax"
     else:
         action = "install a decoder (pip install python-gdcm), or convert the file"
