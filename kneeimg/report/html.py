@@ -94,12 +94,12 @@ def render_report(results: Results) -> Iterator[tuple[str, bytes]]:
 
 
 def _course(results: Results, participant: str, knee: person.Knee) -> bytes | None:
-    """Course of one knee; None where there is nothing that could be drawn."""
+    """Course of one knee; None with fewer than two visits that have a value."""
     from kneeimg.report.figures import visit_plot
 
     table = results.measurements
     rows = table[(table["participant"] == participant) & (table["side"] == knee.side)]
-    if knee.side not in set(Side) or not rows["value"].notna().any():
+    if knee.side not in set(Side) or rows.loc[rows["value"].notna(), "visit"].nunique() < 2:
         return None
     return visit_plot(rows, title=f"{participant} · {knee.side} knee")
 

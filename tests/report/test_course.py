@@ -28,12 +28,14 @@ DAYS = {"M12": 365.0, "BL": 0.0, "M06": 183.0}
 
 def test_visits_lie_at_their_day_in_order():
     frame = rows_of({"M12": 1.0, "BL": 1.2, "M06": 1.1}, DAYS)
-    assert visit_positions(frame) == {"BL": 0.0, "M06": 183.0, "M12": 365.0}
+    assert visit_positions(frame) == ({"BL": 0.0, "M06": 183.0, "M12": 365.0}, True)
 
 
 def test_without_days_visits_are_ordered_by_name():
     frame = rows_of({"M12": 1.0, "BL": 1.2}, {"M12": np.nan, "BL": np.nan})
-    assert visit_positions(frame) == {"BL": 0.0, "M12": 1.0}
+    assert visit_positions(frame) == ({"BL": 0.0, "M12": 1.0}, False)
+    labels = [tick.get_text() for tick in visit_figure(frame).axes[0].get_xticklabels()]
+    assert labels == ["BL", "M12"]
 
 
 def test_an_absent_value_breaks_the_line_and_is_marked_not_drawn_as_zero():
@@ -66,3 +68,9 @@ def test_one_visit_is_enough_for_a_picture(values):
     first = visit_plot(frame)
     assert first == visit_plot(frame)
     assert int.from_bytes(first[16:20], "big") == 1380
+
+
+def test_what_was_not_planned_has_no_axes():
+    thickness, space = visit_figure(rows_of({"BL": 1.2, "M12": 1.1}, DAYS)).axes
+    assert thickness.axison
+    assert not space.axison

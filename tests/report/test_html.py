@@ -240,6 +240,18 @@ def test_one_visit_without_films_says_that_there_is_no_change():
     assert "does not have two measured visits" in page
 
 
+def test_a_course_is_drawn_from_two_visits_on():
+    one = [name for name, _ in render_report(results([measurement()]))]
+    two = [name for name, _ in render_report(results([measurement(), measurement("M06")]))]
+    assert not [name for name in one if name.endswith(".png")]
+    assert "pictures/sub-P01_right_course.png" in two
+
+
+def test_remarks_on_measured_scans_are_seen_in_the_matrix():
+    page = text_of(pages_of(results(scans=[scan(code="COARSE_GRID")]))["index.html"])
+    assert "MR right COARSE_GRID" in page
+
+
 def test_visits_are_in_the_order_of_their_days():
     rows = [measurement(v, day=d) for v, d in (("M12", 365), ("BL", 0), ("M06", 183))]
     page = text_of(pages_of(results(rows))["sub-P01.html"])
@@ -253,7 +265,8 @@ def test_equal_results_give_equal_bytes(full):
 def write_results(out: Path, suffix: str) -> Path:
     """A small results folder as a run leaves it."""
     (out / "tables").mkdir(parents=True)
-    rows = pd.DataFrame([measurement(participant="001"), absent("M06", participant="001")])
+    both = [measurement(v, participant="001") for v in ("BL", "M06")]
+    rows = pd.DataFrame([*both, absent("M06", participant="001", region="LT")])
     rows.loc[0, "tab_source"] = "'=1+1" if suffix == "csv" else "=1+1"
     if suffix == "csv":
         rows.to_csv(out / "tables" / "measurements.csv", index=False)

@@ -73,7 +73,7 @@ def test_scale_of_the_paper_is_the_scale_bar(ball):
 
 def test_png_size_and_equal_bytes(ball):
     first = qc_overlay(None, ball, Side.LEFT, title="P01 · BL")
-    assert int.from_bytes(first[16:20], "big") == 1500
+    assert int.from_bytes(first[16:20], "big") == 1320
     assert int.from_bytes(first[20:24], "big") == 1060
     assert first == qc_overlay(None, ball, Side.LEFT, title="P01 · BL")
 

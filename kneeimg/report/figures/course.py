@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -40,28 +40,37 @@ def visit_plot(frame: pd.DataFrame, *, title: str = "") -> bytes:
 def visit_figure(frame: pd.DataFrame, *, title: str = "") -> Figure:
     """The figure that :func:`visit_plot` writes."""
     figure = new_figure(_WIDTH_PX, _HEIGHT_PX)
-    visits = visit_positions(frame)
+    visits, in_days = visit_positions(frame)
     left = figure.add_axes((0.055, 0.17, 0.42, 0.62))
     right = figure.add_axes((0.555, 0.17, 0.42, 0.62))
-    _draw_lines(left, frame, visits, THICKNESS_REGIONS, THICKNESS)
-    left.set_ylabel("Mean cartilage thickness ThCtAB (mm)")
     quantity, label = joint_space_quantity(frame)
-    _draw_lines(right, frame, visits, ("medial", "lateral"), quantity)
-    right.set_ylabel(label)
+    panels = (
+        (left, THICKNESS_REGIONS, THICKNESS, "Mean cartilage thickness ThCtAB (mm)"),
+        (right, ("medial", "lateral"), quantity, label),
+    )
+    for axes, regions, name, text in panels:
+        if _draw_lines(axes, frame, visits, regions, name):
+            _dress(axes, visits, text, in_days=in_days)
+        else:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, f"{text}\nnot part of these visits", transform=axes.transAxes,
+                      ha="center", color=palette.QUIET_INK)  # fmt: skip
     write_heading(figure, title or "Course", "× planned but not measured")
     return figure
 
 
-def visit_positions(frame: pd.DataFrame) -> dict[str, float]:
-    """Place of every visit on the time axis: its day, or its order where a day is unknown.
+def visit_positions(frame: pd.DataFrame) -> tuple[dict[str, float], bool]:
+    """Place of every visit on the time axis, and whether the places are days.
 
-    MR and film of one visit may differ by days; the earlier one places the visit.
+    Days where every visit has one, else the order of the names. MR and film of one visit may
+    differ by days; the earlier one places the visit.
     """
     days = frame.groupby("visit", sort=False)["day"].min().astype("float64")
     if days.notna().all():
         ordered = days.sort_values(kind="stable")
-        return {str(visit): float(day) for visit, day in ordered.items()}
-    return {str(visit): float(n) for n, visit in enumerate(sorted(map(str, days.index)))}
+        return {str(visit): float(day) for visit, day in ordered.items()}, True
+    names = sorted(map(str, days.index))
+    return {visit: float(n) for n, visit in enumerate(names)}, False
 
 
 def joint_space_quantity(frame: pd.DataFrame) -> tuple[str, str]:
@@ -79,8 +88,8 @@ def _draw_lines(
     visits: dict[str, float],
     regions: Sequence[str],
     quantity: str,
-) -> None:
-    """One line for each region; a visit without a value breaks the line."""
+) -> bool:
+    """One line for each region, broken where a visit has no value; False if nothing was planned."""
     drawn = False
     missing: list[tuple[float, str]] = []
     for region in regions:
@@ -93,24 +102,20 @@ def _draw_lines(
             drawn = True
             axes.plot(list(visits.values()), y, color=colour, marker=marker, markersize=5.5,
                       linewidth=1.5, label=region)  # fmt: skip
-    _dress(axes, visits)
     if not drawn:
-        axes.text(0.5, 0.5, "not planned or not available", transform=axes.transAxes, ha="center",
-                  color=palette.QUIET_INK)  # fmt: skip
-        return
+        return False
     for number, (x, colour) in enumerate(missing):
         axes.plot([x], [0.03 + 0.045 * (number % 4)], marker="x", color=colour, markersize=6,
                   transform=axes.get_xaxis_transform(), linestyle="none")  # fmt: skip
     axes.legend(frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9)
+    return True
 
 
-def _dress(axes: Axes, visits: dict[str, float]) -> None:
+def _dress(axes: Axes, visits: dict[str, float], label: str, *, in_days: bool) -> None:
     """Ticks named by visit, a quiet grid, room above and below the values."""
-    positions: list[Any] = list(visits.values())
-    ordinal = positions == [float(n) for n in range(len(positions))] and len(positions) > 1
-    labels = [
-        visit if ordinal else f"{visit}\nday {position:g}" for visit, position in visits.items()
-    ]
+    positions = list(visits.values())
+    labels = [f"{visit}\nday {x:g}" if in_days else visit for visit, x in visits.items()]
+    axes.set_ylabel(label)
     axes.set_xticks(positions, labels)
     axes.margins(x=0.06, y=0.18)
     axes.grid(axis="y", color="#E3E6E8", linewidth=0.6)

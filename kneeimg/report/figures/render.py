@@ -24,32 +24,35 @@ class Seen:
     ----------
     rows, columns : (N,) pixels that see the mesh; row 0 is the bottom.
     faces : (N, 3) vertex numbers of the face seen there.
-    weights : (N, 3) barycentric weights of the three vertices, sum 1.
+    weights : (N, 3) float32 barycentric weights of the three vertices, sum 1; single precision
+        is ample for a colour and halves the time.
     shape : (rows, columns) of the picture.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     faces: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    weights: NDArray[np.float32]
     shape: tuple[int, int]
 
-    def interpolate(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def interpolate(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """(N,) or (N, C) vertex values, interpolated linearly on the face; NaN vertices left out.
 
         NaN only where every vertex of the face is NaN.
         """
+        single = values.astype(np.float32)
+        known = np.isfinite(single).astype(np.float32)
+        filled = np.nan_to_num(single)
         shape = (len(self.rows),) + (1,) * (values.ndim - 1)
-        total = np.zeros(shape if values.ndim == 1 else (len(self.rows), values.shape[1]))
+        total = np.zeros((len(self.rows), *values.shape[1:]), dtype=np.float32)
         blend = np.zeros_like(total)
         for n in range(3):
-            corner = values[self.faces[:, n]]
+            vertex = self.faces[:, n]
             weight = self.weights[:, n].reshape(shape)
-            known = np.isfinite(corner)
-            total += weight * known
-            blend += np.where(known, corner, 0.0) * weight
+            total += weight * known[vertex]
+            blend += weight * filled[vertex]
         with np.errstate(invalid="ignore", divide="ignore"):
-            result: NDArray[np.float64] = np.where(total > 0, blend / total, np.nan)
+            result: NDArray[np.float32] = np.where(total > 0, blend / total, np.float32(np.nan))
         return result
 
     def nearest(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -93,6 +96,7 @@ def see(points_px: NDArray[np.float64], faces: NDArray[np.int64], shape: tuple[i
     hit = np.flatnonzero(owner >= 0)
     best = owner[hit]
     weights = np.stack([1.0 - weight_b[best] - weight_c[best], weight_b[best], weight_c[best]], 1)
+    weights = weights.astype(np.float32)
     return Seen(hit // shape[1], hit % shape[1], faces[front[kept[face[best]]]], weights, shape)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH_PX, _HEIGHT_PX = 1500, 1060
+_WIDTH_PX, _HEIGHT_PX = 1320, 1060
 _MARGIN_MM = 6.0
 _OBLIQUE_FROM_DEG = 1.0
 _CARTILAGES = (Tissue.FEMORAL_CARTILAGE, Tissue.TIBIAL_CARTILAGE, Tissue.PATELLAR_CARTILAGE)
@@ -85,7 +85,7 @@ def qc_overlay(volume: Volume | None, label_map: LabelMap, side: Side, *, title:
 
     Returns
     -------
-    PNG, 1500 × 1060 pixels, radiological display, millimetre-true in both directions.
+    PNG, 1320 × 1060 pixels, radiological display, millimetre-true in both directions.
 
     Raises
     ------

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _WIDTH_PX, _HEIGHT_PX = 1380, 900
 _OVERSAMPLING = 2
 _MARGIN_MM = 7.0
-_LIGHT = np.array([-0.30, 0.38, 0.87])  # from the upper left, picture coordinates
+_LIGHT = np.array([-0.30, 0.38, 0.87], dtype=np.float32)  # from the upper left, picture coordinates
 _AMBIENT = 0.62  # colour is data: shading only hints at the form
 
 #: Patient directions as LPS unit vectors.
@@ -68,7 +68,8 @@ VIEWS: tuple[View, ...] = (
     View(Bone.PATELLA, "Patella from behind", Plane("R", "S")),
 )
 
-Painter = Callable[[Surface, Seen], NDArray[np.float64]]
+Colours = NDArray[np.float32]
+Painter = Callable[[Surface, Seen], Colours]
 
 
 def thickness_views(
@@ -115,7 +116,7 @@ def thickness_figure(
     """The figure that :func:`thickness_views` writes."""
     colours: Any = palette.thickness_colours()
 
-    def paint(surface: Surface, seen: Seen) -> NDArray[np.float64]:
+    def paint(surface: Surface, seen: Seen) -> Colours:
         return paint_thickness(surface, seen, colours, vmax_mm)
 
     swatches = (
@@ -136,7 +137,7 @@ def change_figure(
     """The figure that :func:`change_views` writes."""
     colours: Any = palette.change_colours()
 
-    def paint(surface: Surface, seen: Seen) -> NDArray[np.float64]:
+    def paint(surface: Surface, seen: Seen) -> Colours:
         return paint_change(surface, seen, colours, vmax_mm)
 
     swatches = (
@@ -152,7 +153,7 @@ def change_figure(
 
 def paint_thickness(
     surface: Surface, seen: Seen, colours: Callable[..., Any], vmax_mm: float
-) -> NDArray[np.float64]:
+) -> Colours:
     """(N, 3) colour of every pixel that sees the bone: thickness, denuded, undetermined, bone."""
     state = seen.nearest(surface.fields["state"])
     thickness = np.asarray(surface.fields["thickness_mm"], dtype=np.float64)
@@ -169,7 +170,7 @@ def paint_thickness(
 
 def paint_change(
     surface: Surface, seen: Seen, colours: Callable[..., Any], vmax_mm: float
-) -> NDArray[np.float64]:
+) -> Colours:
     """(N, 3) colour of every pixel that sees the bone: change, no value, bone."""
     change = np.asarray(surface.fields["change_mm"], dtype=np.float64)
     inside = seen.nearest(_inside_plates(surface)).astype(bool)
@@ -194,17 +195,17 @@ def _inside_plates(surface: Surface) -> NDArray[np.bool_]:
     return np.asarray(inside, dtype=np.bool_)
 
 
-def _rgb(colour: str) -> NDArray[np.float64]:
+def _rgb(colour: str) -> Colours:
     from matplotlib.colors import to_rgb
 
-    return np.array(to_rgb(colour))
+    return np.array(to_rgb(colour), dtype=np.float32)
 
 
-def _plain(colour: str, count: int) -> NDArray[np.float64]:
+def _plain(colour: str, count: int) -> Colours:
     return np.tile(_rgb(colour), (count, 1))
 
 
-def _stripe(colour: NDArray[np.float64], seen: Seen, where: NDArray[np.bool_]) -> None:
+def _stripe(colour: Colours, seen: Seen, where: NDArray[np.bool_]) -> None:
     """Diagonal stripes: told from every colour of the scale also in a grey print."""
     dark = (seen.rows + seen.columns) % (6 * _OVERSAMPLING) < 2 * _OVERSAMPLING
     colour[where] = _rgb(palette.UNDETERMINED)
@@ -290,7 +291,7 @@ def render_view(
     frame: _Frame,
     shape: tuple[int, int],
     paint: Painter,
-) -> NDArray[np.float64]:
+) -> Colours:
     """(rows, columns, 3) picture, row 0 at the bottom, of a bone on white paper."""
     rows, columns = shape[0] * _OVERSAMPLING, shape[1] * _OVERSAMPLING
     per_mm = columns / (2 * frame.half_width_mm)
@@ -301,31 +302,29 @@ def render_view(
     points[:, :2] += (columns / 2 - 0.5, rows / 2 - 0.5)
     seen = see(points, surface.faces, (rows, columns))
     colour = paint(surface, seen)
-    normals = seen.interpolate(_with_normals(surface).fields["normals"]) @ axes.T
+    normals = seen.interpolate(_with_normals(surface).fields["normals"]) @ axes.T.astype(np.float32)
     colour = colour * _shade(normals)[:, None]
-    picture = np.ones((rows, columns, 3))
+    picture = np.ones((rows, columns, 3), dtype=np.float32)
     picture[seen.rows, seen.columns] = colour
     _draw_outlines(picture, surface, seen)
     return _shrink(picture)
 
 
-def _shrink(picture: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shrink(picture: Colours) -> Colours:
     """Mean over squares of `_OVERSAMPLING` pixels: smooth edges."""
     n = _OVERSAMPLING
     parts = [picture[row::n, column::n] for row in range(n) for column in range(n)]
-    small: NDArray[np.float64] = sum(parts[1:], parts[0]) / n**2
-    return small
+    return np.asarray(sum(parts[1:], parts[0]) / n**2, dtype=np.float32)
 
 
-def _shade(normals: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shade(normals: NDArray[np.float32]) -> NDArray[np.float32]:
     """Lambert's law on top of a strong ambient part."""
     length = np.linalg.norm(normals, axis=1)
     cosine = (normals @ _LIGHT) / np.where(length > 0, length, 1.0) / np.linalg.norm(_LIGHT)
-    shade: NDArray[np.float64] = _AMBIENT + (1 - _AMBIENT) * np.clip(cosine, 0.0, 1.0)
-    return shade
+    return np.asarray(_AMBIENT + (1 - _AMBIENT) * np.clip(cosine, 0.0, 1.0), dtype=np.float32)
 
 
-def _draw_outlines(picture: NDArray[np.float64], surface: Surface, seen: Seen) -> None:
+def _draw_outlines(picture: Colours, surface: Surface, seen: Seen) -> None:
     """Thin dark lines where two plates, or a plate and plain bone, meet."""
     if "plate" not in surface.fields:
         return
