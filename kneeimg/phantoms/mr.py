@@ -77,7 +77,7 @@ def mr_image(
     rng : Source of noise, bias and texture; the same state gives the same picture.
     noise_snr : Cartilage signal over the SD of the noise in each of the two receiver channels;
         `inf` for none.
-    bias_field : Relative amplitude of the smooth coil shading, 0 for none.
+    bias_field : Greatest relative change by the smooth coil shading, 0 for none.
 
     Returns
     -------
@@ -163,15 +163,16 @@ def enlarge(coarse: Float32, lattice: Lattice, shape: tuple[int, int, int]) -> F
 
 
 def _shade(picture: Float32, grid: Grid, amplitude: float, rng: np.random.Generator) -> None:
-    """Multiply by a random quadratic field, 1 ± amplitude."""
+    """Multiply by a random quadratic field that changes no voxel by more than `amplitude`."""
     log_field = np.zeros((1, 1, 1), dtype=np.float32)
     for axis in range(3):
         sizes = [1, 1, 1]
         sizes[axis] = -1
         place = np.linspace(-1.0, 1.0, grid.shape[axis], dtype=np.float32).reshape(sizes)
         tilt, bow = rng.uniform(-1.0, 1.0, size=2)
-        log_field = log_field + amplitude * (0.5 * tilt * place - 0.5 * bow * place**2)
-    picture *= np.exp(log_field).astype(np.float32)
+        log_field = log_field + tilt * place - bow * place**2
+    log_field *= np.log1p(amplitude) / np.abs(log_field).max()
+    picture *= np.exp(log_field)
 
 
 def _add_rician(picture: Float32, sigma: float, rng: np.random.Generator) -> None:

@@ -19,8 +19,8 @@ Levels = Callable[[FloatArray], FloatArray]
 _Share = Callable[[FloatArray, FloatArray], FloatArray]
 
 _TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(12.0)
-_FACE_BOX_MM = 0.75
-_EDGE_BOX_MM = 0.25
+_FACE_BOX_MM = 1.0
+_EDGE_BOX_MM = 0.5
 _BLOCK_MM = 1.5
 _CHUNK = 1 << 14  # points at a time: arrays stay in the cache
 _BLOCK_SLACK = 1.5  # a level may be this much steeper than a distance

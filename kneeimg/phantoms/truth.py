@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 #: Levels on the surface, negative inside a region, for points (N, 3).
 Borders = Callable[[FloatArray], Sequence[FloatArray]]
 
-STEP_MM = 0.1
+STEP_MM = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,29 @@ def integrate(
     """
     totals = [Totals() for _ in regions]
     for patch in patches:
-        cells = _Cells(sheet, patch)
+        inner = _cropped(patch, sheet)
+        if inner is None:
+            continue
+        cells = _Cells(sheet, inner)
         for number, borders in enumerate(regions):
             totals[number] += cells.totals(borders)
     return tuple(totals)
+
+
+def _cropped(patch: Patch, sheet: Sheet) -> Patch | None:
+    """The rows and columns of a patch that reach into the sheet; None if none does."""
+    shape = patch.points.shape[:2]
+    inside = (sheet.bone.edge(patch.points.reshape(-1, 3)) < 0.0).reshape(shape)
+    if not inside.any():
+        return None
+    window = (_span(np.any(inside, axis=1)), _span(np.any(inside, axis=0)))
+    return Patch(patch.points[window], patch.normals[window])
+
+
+def _span(used: NDArray[np.bool_]) -> slice:
+    """First to last use, with one cell to spare."""
+    where = np.flatnonzero(used)
+    return slice(max(int(where[0]) - 1, 0), int(where[-1]) + 2)
 
 
 class _Cells:
