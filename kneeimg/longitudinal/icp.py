@@ -106,20 +106,21 @@ def _distance_to(points: FloatArray, joint: FloatArray, limit_mm: float) -> Floa
     """(n,) distance of the points to the joint, to about 2 mm; inf beyond the limit."""
     if len(joint) == len(points):
         return np.zeros(len(points))
-    cells, number = _cells(points)
-    tree = cKDTree(_cells(joint)[0])
+    centre = joint.mean(axis=0)  # cells that move and mirror with the bone
+    cells, number = _cells(points - centre)
+    tree = cKDTree(_cells(joint - centre)[0])
     distance = np.asarray(tree.query(cells, distance_upper_bound=limit_mm)[0], dtype=np.float64)
-    return distance[number]
+    nearest: FloatArray = distance[number]
+    return nearest
 
 
 def _cells(points: FloatArray, size_mm: float = 2.0) -> tuple[FloatArray, NDArray[np.int64]]:
     """Centres of the 2 mm cells that hold points, and each point's cell: plenty for a reach."""
-    index = np.floor(points / size_mm).astype(np.int64)
-    index -= index.min(axis=0)
-    span = index.max(axis=0) + 1
-    keys = np.ravel_multi_index(tuple(index.T), tuple(span))
+    index = np.rint(points / size_mm).astype(np.int64)
+    low = index.min(axis=0)
+    keys = np.ravel_multi_index(tuple((index - low).T), tuple(index.max(axis=0) - low + 1))
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
-    return (np.floor(points[first] / size_mm) + 0.5) * size_mm, number
+    return index[first].astype(np.float64) * size_mm, number.astype(np.int64)
 
 
 def _vertex_area(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
