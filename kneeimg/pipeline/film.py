@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kneeimg.core.anatomy import Side
-from kneeimg.core.laterality import combine_sides
+from kneeimg.core.laterality import SideSource, combine_sides
 from kneeimg.core.margins import JointMargins
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.radiograph import Radiograph
@@ -52,7 +53,7 @@ def run_film_case(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
         A refusal of the film as a whole.
     """
     radiograph = read_film(case)
-    sides = knees_to_measure(radiograph, case)
+    sides = knees_to_measure(radiograph, case.sides, where=case.source)
     records = tuple(_run_knee(case, radiograph, side, folder) for side in sides)
     if len(records) == 1 and records[0].status == "refused":
         raise KneeimgError.from_finding(records[0].findings[0])
@@ -72,11 +73,13 @@ def read_film(case: Case) -> Radiograph:
     return read_film_picture(case.image, case.pixel_spacing_mm, case.visit.side)
 
 
-def knees_to_measure(radiograph: Radiograph, case: Case) -> tuple[Side | None, ...]:
+def knees_to_measure(
+    radiograph: Radiograph, sides: Iterable[SideSource], *, where: str = ""
+) -> tuple[Side | None, ...]:
     """The stated side; both for a film of both knees; None where the fibula must tell."""
     from kneeimg.segment.film import find_knees
 
-    stated = combine_sides((*case.sides, ("film", radiograph.side)), where=case.source)
+    stated = combine_sides((*sides, ("film", radiograph.side)), where=where)
     if stated is not None:
         return (stated[0],)
     views = find_knees(radiograph)
@@ -86,7 +89,7 @@ def knees_to_measure(radiograph: Radiograph, case: Case) -> tuple[Side | None, .
         raise InputError(
             "two knees are on the film and nothing says which is which",
             code=ReasonCode.NO_LATERALITY,
-            where=case.source,
+            where=where,
             expected="a film that says how it hangs (Patient Orientation)",
             action="write Patient Orientation into the file, or crop and list each knee",
         )

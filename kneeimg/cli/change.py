@@ -1,0 +1,80 @@
+"""`kneeimg change`: two masks of the same knee."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kneeimg.cli.frame import (
+    ExitStatus,
+    echo_json,
+    finding_fields,
+    number,
+    refusals,
+    show_finding,
+    table,
+)
+from kneeimg.core.anatomy import Side
+
+if TYPE_CHECKING:
+    from kneeimg.longitudinal.rows import ChangeRow
+
+
+def change(
+    baseline: Annotated[Path, typer.Argument(help="Label map of the first visit.")],
+    followup: Annotated[Path, typer.Argument(help="Label map of the later visit.")],
+    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
+    days: Annotated[
+        float | None, typer.Option(help="Days between the scans, for change per year.")
+    ] = None,
+    scheme: Annotated[str, typer.Option(help="Label scheme of both maps.")] = "knee-v1",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write change maps and pictures here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Change of cartilage between two visits of one knee.
+
+    Each bone is registered rigidly on its own; the subchondral bone area (tAB) of the baseline is
+    carried to the follow-up, so that both visits are measured over the same bone.
+
+    Example: kneeimg change P01_M00.nii.gz P01_M12.nii.gz --side right --days 365
+
+    For research. Not for diagnosis.
+    """
+    from kneeimg.pipeline.single import change_between, write_change
+
+    with refusals(as_json):
+        result = change_between(baseline, followup, side, days, scheme)
+        if out is not None:
+            write_change(result, followup, out)
+    change = result.change
+    if as_json:
+        echo_json(
+            {
+                "notice": "For research. Not for diagnosis.",
+                "change": [asdict(row) for row in change.rows],
+                "findings": [finding_fields(finding) for finding in change.findings],
+            }
+        )
+    else:
+        table(_COLUMNS, [_cells(row) for row in change.rows])
+        for finding in change.findings:
+            show_finding(finding)
+        typer.echo("For research. Not for diagnosis.")
+    if all(row.reason for row in change.rows):
+        raise typer.Exit(int(ExitStatus.ALL_REFUSED))
+
+
+_COLUMNS = ("region", "quantity", "baseline", "follow-up", "change", "change %", "unit", "note")
+
+
+def _cells(row: ChangeRow) -> tuple[str, ...]:
+    values = (row.baseline, row.followup, row.change)
+    percent = "" if math.isnan(row.change_pct) else f"{row.change_pct:+.1f}"
+    note = str(row.reason or row.change_class)
+    return (row.region, row.quantity, *map(number, values), percent, row.unit, note)

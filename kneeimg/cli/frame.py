@@ -1,0 +1,115 @@
+"""What every command shares: exit status, how an error is shown, what JSON looks like."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from kneeimg.errors import Finding, KneeimgError, OutputError, StudyError
+
+
+class ExitStatus(IntEnum):
+    """The numbers a script can rely on."""
+
+    MEASURED = 0
+    USAGE = 1
+    SOME_REFUSED = 2
+    ALL_REFUSED = 3
+    ENVIRONMENT = 4
+
+
+class CommandGroup(TyperGroup):
+    """Commands whose usage errors exit with 1, so that 2 always means "some cases refused"."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **kwargs)
+        try:
+            status = super().main(*args, standalone_mode=False, **kwargs)
+        except Exception as error:
+            if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
+                raise
+            from typer.rich_utils import rich_format_error
+
+            rich_format_error(error)  # type: ignore[arg-type]
+            sys.exit(ExitStatus.USAGE)
+        sys.exit(status if isinstance(status, int) else ExitStatus.MEASURED)
+
+
+@contextmanager
+def refusals(as_json: bool = False) -> Iterator[None]:
+    """Show a KneeimgError as its finding and exit; anything else is a bug and stays a traceback."""
+    try:
+        yield
+    except KneeimgError as error:
+        if as_json:
+            echo_json({"status": "refused", "finding": finding_fields(error.finding)})
+        show_finding(error.finding)
+        raise typer.Exit(int(_status_of(error))) from error
+
+
+def _status_of(error: KneeimgError) -> ExitStatus:
+    if isinstance(error, OutputError):
+        return ExitStatus.ENVIRONMENT
+    # a mistake in what the user wrote, not in a scan
+    return ExitStatus.USAGE if isinstance(error, StudyError) else ExitStatus.ALL_REFUSED
+
+
+def show_finding(finding: Finding) -> None:
+    """One finding on standard error, one labelled line per part."""
+    typer.echo(f"kneeimg: {finding}", err=True)
+
+
+def finding_fields(finding: Finding) -> dict[str, str]:
+    """A finding as JSON fields, empty ones left out."""
+    names = ("code", "message", "where", "expected", "found", "action")
+    return {name: str(getattr(finding, name)) for name in names if getattr(finding, name)}
+
+
+def json_ready(value: Any) -> Any:
+    """NaN becomes null (JSON has no NaN); containers are walked."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    return value
+
+
+def echo_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    typer.echo(json.dumps(json_ready(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print a table; text only, so that a file name with brackets stays a file name."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width; do not fold to 80 columns
+    console.print(drawn)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A value for a table; NaN is never shown as a number."""
+    return "not measured" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+ProgressCallback = Callable[[int, int, str], None]

@@ -1,0 +1,141 @@
+"""`kneeimg measure mr` and `kneeimg measure film`: one mask, one film."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kneeimg.cli.frame import (
+    ExitStatus,
+    echo_json,
+    finding_fields,
+    number,
+    refusals,
+    show_finding,
+    table,
+)
+from kneeimg.core.anatomy import Side
+
+if TYPE_CHECKING:
+    from kneeimg.core.measurement import Measurement
+    from kneeimg.errors import Finding
+
+measure_app = typer.Typer(
+    help="Measure one mask or one film.\n\nFor research. Not for diagnosis.", no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@measure_app.command("mr")
+def measure_mr(
+    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD or MHA.")],
+    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
+    scheme: Annotated[
+        str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")
+    ] = "knee-v1",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write surfaces, map and picture here.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cartilage morphometry of one segmented knee.
+
+    Gives VC, tAB, cAB, dAB, ThCtAB and ThCcAB of every plate. ThCtAB counts denuded bone as 0 mm;
+    a value that could not be measured says why and is never 0.
+
+    Example: kneeimg measure mr knee_dseg.nii.gz --side right --scheme oai-zib
+
+    For research. Not for diagnosis.
+    """
+    from kneeimg.pipeline.single import measure_mask, write_knee
+
+    with refusals(as_json):
+        knee = measure_mask(labels, side, scheme)
+        if out is not None:
+            write_knee(knee, labels, out)
+        show_measurements(knee.morphometry.measurements, knee.morphometry.findings, as_json)
+
+
+@measure_app.command("film")
+def measure_film(
+    film: Annotated[Path, typer.Argument(help="DICOM (CR, DX), PNG or TIFF.")],
+    side: Annotated[
+        Side | None, typer.Option(help="Which knee, where the file does not say.")
+    ] = None,
+    pixel_spacing: Annotated[
+        float | None,
+        typer.Option("--pixel-spacing", min=1e-6, help="Pixel size in mm, where you know it."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write the picture with margins here.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Joint-space width of one film: mJSW, fJSW(x), joint-space area, alignment.
+
+    Without a pixel size only ratios are given. A bilateral film gives both knees unless --side
+    picks one.
+
+    Example: kneeimg measure film visit1.dcm --side left
+
+    For research. Not for diagnosis.
+    """
+    from kneeimg.pipeline.single import measure_film_file, write_film
+
+    with refusals(as_json):
+        knees = measure_film_file(film, side, pixel_spacing)
+        for knee in knees:
+            if out is not None:
+                write_film(knee, film, out)
+            title = f"{knee.side} knee" if len(knees) > 1 else ""
+            show_measurements(knee.measurements, knee.findings, as_json, title)
+
+
+def show_measurements(
+    rows: Iterable[Measurement], findings: Iterable[Finding], as_json: bool, title: str = ""
+) -> None:
+    """Rows and findings as a table or JSON; exits with 3 when nothing was measured."""
+    rows = tuple(rows)
+    measured = [row for row in rows if row.reason is None]
+    if as_json:
+        echo_json(
+            {
+                "knee": title,
+                "notice": "For research. Not for diagnosis.",
+                "measurements": [_fields(row) for row in rows],
+                "findings": [finding_fields(finding) for finding in findings],
+            }
+        )
+    else:
+        columns = ("region", "quantity", "value", "unit", "note")
+        table(columns, [_cells(row) for row in rows], title)
+        for finding in findings:
+            show_finding(finding)
+        typer.echo("For research. Not for diagnosis.")
+    if not measured:
+        raise typer.Exit(int(ExitStatus.ALL_REFUSED))
+
+
+def _fields(row: Measurement) -> dict[str, object]:
+    return {
+        "region": row.region,
+        "quantity": row.quantity,
+        "value": row.value,
+        "unit": row.unit,
+        "status": str(row.status),
+        "reason": str(row.reason or ""),
+        "method": row.method,
+        "tab_source": row.tab_source,
+        "aggregate": row.aggregate,
+        "flags": [str(flag) for flag in row.flags],
+    }
+
+
+def _cells(row: Measurement) -> tuple[str, ...]:
+    notes = [str(row.reason or ""), row.aggregate, *map(str, row.flags)]
+    note = " ".join(part for part in notes if part)
+    return (row.region, row.quantity, number(row.value), row.unit, note)

@@ -1,0 +1,111 @@
+"""`kneeimg run`: the batch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kneeimg.cli.frame import echo_json, refusals, table
+from kneeimg.core.anatomy import Side
+
+if TYPE_CHECKING:
+    from kneeimg.batch import BatchSummary, Progress
+
+
+def run(
+    source: Annotated[Path, typer.Argument(help="Folder of DICOM and masks.", metavar="INPUT")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Results folder; made if missing.")],
+    study: Annotated[
+        Path | None, typer.Option(help="study.toml: participants, visits, rules, settings.")
+    ] = None,
+    side: Annotated[
+        Side | None, typer.Option(help="Which knee, for scans that do not say it themselves.")
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, help="Processes side by side; 0 = as the machine and memory allow."),
+    ] = 0,
+    force: Annotated[bool, typer.Option(help="Measure again what is already done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Measure every knee below INPUT: tables, maps, change between visits and a report.
+
+    Stop it at any time and start it again: finished cases are verified and kept. One refused scan
+    never stops the others; disposition.csv lists each with a reason code.
+
+    Examples:
+
+      kneeimg run SCANS -o RESULTS
+
+      kneeimg run SCANS -o RESULTS --study study.toml --workers 4
+
+    Exit status: 0 all measured, 2 some cases refused, 3 all refused, 4 environment.
+
+    For research. Not for diagnosis.
+    """
+    from kneeimg.batch import run_study
+
+    with refusals(as_json), progress_bar(quiet=as_json) as progress:
+        summary = run_study(
+            source,
+            out,
+            study_file=study,
+            side=side,
+            workers=workers,
+            force=force,
+            progress=progress,
+        )
+    show_summary(summary, out, as_json)
+    raise typer.Exit(summary.exit_status)
+
+
+@contextmanager
+def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
+    """A bar on a terminal, one line per case otherwise, nothing when quiet."""
+    if quiet:
+        yield lambda done, total, what: None
+    elif not sys.stderr.isatty():
+        yield lambda done, total, what: typer.echo(f"[{done}/{total}] {what}", err=True)
+    else:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("reading headers", total=None)
+            yield lambda done, total, what: bar.update(
+                task, completed=done, total=total, description=what
+            )
+
+
+def show_summary(summary: BatchSummary, out: Path, as_json: bool) -> None:
+    """Counts, the refusals first, and where the report lies."""
+    if as_json:
+        echo_json(summary.to_json())
+        return
+    if summary.refusals:
+        columns = ("participant", "visit", "side", "source", "code", "found", "action")
+        table(
+            columns,
+            [[str(row.get(c) or "") for c in columns] for row in summary.refusals],
+            "Refused",
+        )
+    typer.echo(summary.headline())
+    typer.echo(f"report: {out / 'report' / 'index.html'}")
+    typer.echo("For research. Not for diagnosis.")
