@@ -176,7 +176,7 @@ def _draw_joint(kind: NDArray[np.uint8], lattice: Lattice, labels: NDArray[np.ui
     kind[(condyle < 1.2) & (kind != Soft.AIR)] = Soft.FLUID
     gap = to_femur + to_tibia
     kind[(gap < 13.0) & (to_tibia < 6.0) & (plateau < 7.0)] = Soft.TENDON
-    kind[(gap < 2.6) & (plateau < 3.0)] = Soft.FLUID
+    kind[(gap < 3.9) & (plateau < 3.5)] = Soft.FLUID
     kind[(to_femur + to_patella < 5.0) & (condyle < 6.0)] = Soft.FLUID
 
 

@@ -118,7 +118,14 @@ class Tibia:
     def distance(self, points: FloatArray) -> FloatArray:
         """Level of the whole bone; equals the exact distance above the plateaus."""
         bone = smooth_max(self._walls(points), self._top(points), 2.0)
+        bone = smooth_min(bone, self._tuberosity(points), 6.0)
         return smooth_min(bone, self._eminence(points), 1.0)
+
+    def _tuberosity(self, points: FloatArray) -> FloatArray:
+        """The ridge in front on which the patellar tendon ends."""
+        y = self.shape.lobe_y_mm - self.shape.lobe_half_ap_mm
+        centre = np.array([-2.0, y + 10.0, self.height_mm - 36.0])
+        return ellipsoid(points - centre, (9.0, 8.0, 17.0))
 
     def _top(self, points: FloatArray) -> FloatArray:
         """The two plateaus, blended between them under the eminence."""

@@ -49,9 +49,17 @@ class Totals:
         return Totals(*(getattr(self, name) + getattr(other, name) for name in names))
 
     def quantities(self) -> dict[str, float]:
-        """Named quantities; thickness is NaN where there is no bone (or no cover) to average."""
+        """Named quantities: mm, mm², mm³, %.
+
+        ThCcAB_aMe is the mean of the two directed means, over covered bone and over the articular
+        surface; ThCtAB_aMe is the same times cAB / tAB, which counts bare bone as 0. ThCcAB is NaN
+        where nothing is covered.
+        """
         bare_mm2 = self.tab_mm2 - self.cab_mm2
-        with_bare_mm2 = self.ac_mm2 + bare_mm2
+        covered_mm = 0.5 * (
+            _ratio(self.over_bone, self.cab_mm2) + _ratio(self.over_articular, self.ac_mm2)
+        )
+        covered_share = _ratio(self.cab_mm2, self.tab_mm2)
         return {
             "VC": self.vc_mm3,
             "tAB": self.tab_mm2,
@@ -60,10 +68,9 @@ class Totals:
             "dABp": _ratio(100.0 * bare_mm2, self.tab_mm2),
             "AC": self.ac_mm2,
             "VCtAB": _ratio(self.vc_mm3, self.tab_mm2),
-            "ThCtAB_aMe": 0.5
-            * (_ratio(self.over_bone, self.tab_mm2) + _ratio(self.over_articular, with_bare_mm2)),
-            "ThCcAB_aMe": 0.5
-            * (_ratio(self.over_bone, self.cab_mm2) + _ratio(self.over_articular, self.ac_mm2)),
+            # bare bone has no articular surface of its own: it weighs in by its share of the bone
+            "ThCtAB_aMe": covered_mm * covered_share if self.cab_mm2 > 0.0 else 0.0,
+            "ThCcAB_aMe": covered_mm,
         }
 
 
