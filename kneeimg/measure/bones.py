@@ -14,7 +14,7 @@ from kneeimg.geometry.affines import apply_affine
 from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.frames import BoneFrame, femur_frame, tibia_frame
 from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
-from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set, smooth
+from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set
 from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
 from kneeimg.measure.thickness import articular_area, bone_to_articular, without_wall_foot
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -44,8 +44,7 @@ def measure_bone(
     if bone.tissue not in knee.boxes:
         return None
     levels = level_sets(knee, bone, settings)
-    blurred = smooth(levels.bone, levels.affine, settings.sigma_normal_mm)
-    mesh = mesh_level_set(levels.bone, blurred, levels.affine)
+    mesh = mesh_level_set(levels.bone, levels.affine, settings.sigma_normal_mm)
     if mesh is None:
         return None
     if bone.cartilage not in knee.boxes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from kneeimg.core.anatomy import Bone
-from kneeimg.geometry.affines import apply_affine, spacing_of
+from kneeimg.geometry.affines import apply_affine, from_linear, spacing_of
 from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.settings.morphometry import MorphometrySettings
 
@@ -71,13 +71,20 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     box = knee.box_of(bone.tissue, bone.cartilage, margin_mm=MARGIN_MM)
     solid = _close_cavities(knee.fraction(bone.tissue, box))
     cartilage = knee.fraction(bone.cartilage, box)
-    union = np.minimum(solid + cartilage, np.float32(1.0))
     soft = knee.label_map.is_soft
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
     affine = knee.local_affine(box)
-    return LevelSets(
-        smooth(solid, affine, sigma_mm), smooth(union, affine, sigma_mm), cartilage, affine
-    )
+    smoothed = smooth(solid, affine, sigma_mm)
+    union = smoothed.copy()
+    if bone.cartilage in knee.boxes:
+        inner = knee.box_of(bone.cartilage, margin_mm=MARGIN_MM)
+        part = tuple(
+            slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, box, strict=True)
+        )
+        # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
+        added = np.minimum(cartilage[part], np.float32(1.0) - solid[part])
+        union[part] += smooth(added, affine, sigma_mm)
+    return LevelSets(smoothed, union, cartilage, affine)
 
 
 def _close_cavities(solid: Field) -> Field:
@@ -109,19 +116,21 @@ def smooth(field: Field, affine: FloatArray, sigma_mm: float) -> Field:
 def sample(field: Field, index: FloatArray) -> FloatArray:
     """Trilinear values at (N, 3) fractional indices; NaN outside the box.
 
+    A field of shape (i, j, k) gives (N,), one of shape (i, j, k, c) gives (N, c).
+
     Examples
     --------
     >>> sample(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.array([[0.5, 0.5, 0.5]]))
     array([3.5])
     """
-    shape = np.array(field.shape)
-    outside = ((index < 0) | (index > shape - 1)).any(axis=1)
+    shape = np.array(field.shape[:3])
+    outside = np.any((index < 0) | (index > shape - 1), axis=1)
     base = np.clip(np.floor(index), 0, np.maximum(shape - 2, 0)).astype(np.int64)
-    part = index - base
-    flat = field.ravel()
+    part = (index - base).reshape(len(index), 3, *(1,) * (field.ndim - 3))
+    flat = field.reshape(-1, *field.shape[3:])
     step_i, step_j = field.shape[1] * field.shape[2], field.shape[2]
     corner = base[:, 0] * step_i + base[:, 1] * step_j + base[:, 2]
-    value = np.zeros(len(index))
+    value = np.zeros((len(index), *field.shape[3:]))
     for di in (0, 1):
         wi = part[:, 0] if di else 1 - part[:, 0]
         for dj in (0, 1):
@@ -133,14 +142,14 @@ def sample(field: Field, index: FloatArray) -> FloatArray:
     return value
 
 
-def mesh_level_set(field: Field, blurred: Field, affine: FloatArray) -> Mesh | None:
+def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> Mesh | None:
     """Largest connected surface {field = 0.5}; None when there is none.
 
     Parameters
     ----------
     field : (i, j, k) fraction, high inside.
-    blurred : (i, j, k) more strongly smoothed fraction, for the normals.
     affine : (4, 4) index to local mm.
+    sigma_normal_mm : Further smoothing of the field before its normals are taken, mm.
 
     Notes
     -----
@@ -153,7 +162,7 @@ def mesh_level_set(field: Field, blurred: Field, affine: FloatArray) -> Mesh | N
         return None
     index, faces = _largest_part(index, faces)
     vertices = apply_affine(affine, index)
-    normals = gradient_normals(blurred, index, affine)
+    normals = gradient_normals(field, index, affine, sigma_normal_mm)
     shares = vertex_area_vectors(vertices, faces)
     flat = ~np.isfinite(normals).all(axis=1)  # no gradient: the mesh's own normal
     lengths = np.linalg.norm(shares, axis=1)
@@ -251,18 +260,44 @@ def connected_parts(
     return labels
 
 
-def gradient_normals(blurred: Field, index: FloatArray, affine: FloatArray) -> FloatArray:
-    """(V, 3) unit vectors, mm frame, down the gradient of a field; NaN where it is flat."""
-    upper = np.array(blurred.shape) - 1.0
-    slopes = np.empty_like(index)
-    for axis in range(3):
-        ahead, behind = index.copy(), index.copy()
-        ahead[:, axis] = np.minimum(ahead[:, axis] + 1.0, upper[axis])
-        behind[:, axis] = np.maximum(behind[:, axis] - 1.0, 0.0)
-        reach = np.maximum(ahead[:, axis] - behind[:, axis], 1e-9)
-        slopes[:, axis] = (sample(blurred, ahead) - sample(blurred, behind)) / reach
-    outward = -slopes @ np.linalg.inv(affine[:3, :3])  # the gradient is a covector
+def gradient_normals(
+    field: Field, index: FloatArray, affine: FloatArray, sigma_mm: float
+) -> FloatArray:
+    """(V, 3) unit vectors, mm frame, down the gradient of a smoothed field; NaN where it is flat.
+
+    The field is averaged over blocks of at most half of `sigma_mm` first: four times less to
+    smooth on a 0.365 mm grid, and nothing that the smoothing would have kept is lost.
+    """
+    block = np.maximum((0.5 * sigma_mm / spacing_of(affine)).astype(int), 1)
+    block = np.minimum(block, np.array(field.shape))
+    coarse = _block_mean(field, block)
+    linear = affine[:3, :3] * block
+    blurred = smooth(coarse, from_linear(linear), sigma_mm)
+    padded = np.pad(blurred, 1, mode="edge")
+    slopes = np.stack(
+        [
+            padded[2:, 1:-1, 1:-1] - padded[:-2, 1:-1, 1:-1],
+            padded[1:-1, 2:, 1:-1] - padded[1:-1, :-2, 1:-1],
+            padded[1:-1, 1:-1, 2:] - padded[1:-1, 1:-1, :-2],
+        ],
+        axis=-1,
+    )
+    place = np.clip((index - (block - 1) / 2.0) / block, 0.0, np.array(coarse.shape) - 1.0)
+    outward = -sample(slopes, place) @ np.linalg.inv(linear)  # the gradient is a covector
     length = np.linalg.norm(outward, axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         normals: FloatArray = np.where(length > 1e-6, outward / length, np.nan)
     return normals
+
+
+def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
+    """Mean over blocks of voxels; the last block is filled up with the edge."""
+    rest = [(0, int(-size % step)) for size, step in zip(field.shape, block, strict=True)]
+    whole = np.pad(field, rest, mode="edge") if any(r for _, r in rest) else field
+    for axis, step in enumerate(block):
+        if step > 1:
+            parts = [
+                whole[(slice(None),) * axis + (slice(n, None, int(step)),)] for n in range(step)
+            ]
+            whole = np.add.reduce(parts) / np.float32(step)
+    return whole
