@@ -232,12 +232,12 @@ def test_group_change_counts_only_rows_with_a_value():
 def test_nothing_but_refusals_still_makes_a_report():
     page = text_of(pages_of(results(scans=[scan("refused", code="EMPTY_MASK")]))["index.html"])
     assert "EMPTY_MASK" in page
-    assert "No change" in page
+    assert "No change is listed" in page
 
 
 def test_one_visit_without_films_says_that_there_is_no_change():
     page = text_of(pages_of(results([measurement()], scans=[scan()]))["sub-P01.html"])
-    assert "does not have two measured visits" in page
+    assert "No change is listed for this knee" in page
 
 
 def test_a_course_is_drawn_from_two_visits_on():

@@ -146,7 +146,8 @@ def change_figure(
     )
     figure = _sheet(surfaces, side, paint, title or "Change of cartilage thickness")
     label = "Change of thickness (mm), follow-up − baseline\n← loss                    gain →"
-    _colour_bar(figure, colours, (-vmax_mm, vmax_mm), label, "both")
+    bar = _colour_bar(figure, colours, (-vmax_mm, vmax_mm), label, "both")
+    bar.set_ticks(np.linspace(-vmax_mm, vmax_mm, 5))
     _write_swatches(figure, swatches)
     return figure
 
