@@ -95,6 +95,13 @@ def test_shafts_have_the_stated_width() -> None:
     assert KNEE.signed_distance(Bone.FEMUR, high)[0] == pytest.approx(0.0, abs=1e-3)
 
 
+def test_outer_walls_of_the_condyles_are_flat() -> None:
+    femur = KNEE.femur_bone.shape
+    wall = femur.medial_x_mm + femur.medial_radius_mm
+    points = np.array([[wall, y, z] for y in (-5.0, 5.0, 12.0) for z in (-12.0, -8.0)])
+    assert np.abs(KNEE.femur_bone.foot(points).distance_mm).max() < 1e-9
+
+
 def test_joint_surfaces_touch_without_overlap() -> None:
     from kneeimg.phantoms.placement import joint_gap_mm
 

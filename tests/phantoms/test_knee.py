@@ -226,6 +226,15 @@ def test_volume_in_an_oblique_pose() -> None:
     assert found == pytest.approx(TRUTH["MT", "VC"] + TRUTH["LT", "VC"], rel=1e-3)
 
 
+def test_voxels_of_a_denuded_plateau_hold_the_true_volume() -> None:
+    knee = replace(KNEE, denuded=(DenudedPatch("LT", 0.2, -0.3, 7.0),))
+    grid = slice_grid("sagittal", (0.8, 0.6, 0.6), (40, 30, 80), centre_mm=(-21, 2, -40))
+    share = knee.label_map(grid).fraction(Tissue.TIBIAL_CARTILAGE).sum(dtype=float)
+    true_mm3 = knee.truth()["LT", "VC"]
+    assert true_mm3 < 0.85 * TRUTH["LT", "VC"]
+    assert share * grid.voxel_volume_mm3 == pytest.approx(true_mm3, rel=1e-3)
+
+
 def test_every_layout_shows_the_same_knee() -> None:
     small = slice_grid("coronal", (2.0, 0.9, 0.9), (20, 40, 40), centre_mm=(20, 0, -36))
     reference = KNEE.label_map(small).fraction(Tissue.FEMORAL_CARTILAGE).sum(dtype=float)
