@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from kneeimg.core.anatomy import Bone, Plate, Side, VertexState
 from kneeimg.core.measurement import Measurement, Status
@@ -284,6 +285,23 @@ def test_the_undetermined_limit_is_a_setting(
     strict = ChangeSettings(max_undetermined_pct=1.0)
     found = {(r.region, r.quantity): r for r in compare(baseline[1], holed, settings=strict).rows}
     assert found["MT", "ThCtAB_aMe"].reason is ReasonCode.UNDETERMINED_SHARE
+
+
+def test_a_border_drawn_otherwise_is_no_loss_with_a_rim(
+    baseline: tuple[KneePhantom, KneeMorphometry],
+) -> None:
+    """Bone that turns bare in a narrow band at the border of the plates, nowhere else."""
+    tibia = baseline[1].surfaces[Bone.TIBIA]
+    inside = tibia.fields["plate"] != Plate.NONE
+    gap_mm, _ = cKDTree(tibia.vertices[~inside]).query(tibia.vertices)
+    ray_mm = np.where(inside & (gap_mm < 0.8), 0.0, tibia.fields["ray_mm"])
+    surfaces = {**baseline[1].surfaces, Bone.TIBIA: tibia.with_fields(ray_mm=ray_mm)}
+    after = replace(baseline[1], surfaces=surfaces)
+    plain = by_name(compare(baseline[1], after))["MT", "ThCtAB_aMe"]
+    settings = ChangeSettings(rim_mm=1.0)
+    rim = by_name(compare(baseline[1], after, settings=settings))["MT", "ThCtAB_aMe"]
+    assert plain < -0.03
+    assert rim == pytest.approx(0.0, abs=1e-6)
 
 
 def test_protocol_drift_names_what_differs() -> None:
