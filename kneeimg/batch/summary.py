@@ -57,11 +57,14 @@ class BatchSummary:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0 all measured, 2 some refused, 3 all refused. A missing visit is a refusal too."""
-        measured = self.counts.get("measured", 0)
-        if not measured:
+        """0 all measured, 2 some refused, 3 all refused.
+
+        A planned visit that has not come yet is reported, but no scan was refused for it.
+        """
+        counts = self.counts
+        if not counts["measured"]:
             return ExitStatus.ALL_REFUSED
-        return ExitStatus.SOME_REFUSED if self.refusals else ExitStatus.MEASURED
+        return ExitStatus.SOME_REFUSED if counts["refused"] else ExitStatus.MEASURED
 
     def headline(self) -> str:
         """One line for a person."""

@@ -78,9 +78,15 @@ class Case:
         return Path(scan_folder(self.visit.participant, self.visit.visit, self.kind))
 
     @property
+    def knees(self) -> tuple[Side | None, ...]:
+        """Knees that the scan should show: both on a bilateral film of which none is asked for."""
+        both = self.bilateral and self.visit.side is None
+        return tuple(Side) if both else (self.visit.side,)
+
+    @property
     def name(self) -> str:
         """Short name in study ids, unique within a plan."""
-        side = "LR" if self.bilateral else side_letter(self.visit.side)
+        side = "".join(side_letter(side) for side in self.knees)
         own = "" if self.manifest == MANIFEST else f"_{Path(self.manifest).stem.split('_')[-1]}"
         return f"{self.visit.participant}_{self.visit.visit}_{self.kind}_{side}{own}"
 
@@ -97,7 +103,7 @@ class Case:
             "pixel_spacing_mm": self.pixel_spacing_mm,
             "scheme": self.mask.scheme if self.mask else None,
             "series_uid_hash": self.series_uid_hash,
-            "findings": [str(finding) for finding in self.findings],
+            "findings": [str(redacted_finding(f, self.private)) for f in self.findings],
         }
 
     def relevant_settings(self) -> dict[str, Any]:

@@ -115,14 +115,13 @@ def _without_clashes(cases: Sequence[Case]) -> tuple[list[Case], list[Absent]]:
     dropped: list[Absent] = []
     taken: set[tuple[str, str, str, Side]] = set()
     # films of one knee come before a film of both: they show the joint larger and centred
-    for case in sorted(cases, key=lambda c: c.bilateral):
+    for case in sorted(cases, key=lambda c: len(c.knees)):
         visit = case.visit
         scan = (visit.participant, visit.visit, case.kind)
-        sides = tuple(Side) if case.bilateral else (visit.side,)
-        if None in sides and crowd[scan] > 1:
+        if None in case.knees and crowd[scan] > 1:
             dropped.append(_dropped(case, _unknown_side(), "refused"))
             continue
-        knees = {(*scan, side) for side in sides if side}
+        knees = {(*scan, side) for side in case.knees if side}
         if knees & taken:
             dropped.append(_dropped(case, _duplicate(visit), "skipped"))
             continue
@@ -170,7 +169,7 @@ def _unique_rows(plan: Plan) -> Plan:
     for case in plan.cases:
         scan = (case.visit.participant, case.visit.visit, case.kind)
         scans.add(scan)
-        for side in tuple(Side) if case.bilateral else (case.visit.side,):
+        for side in case.knees:
             taken.add((*scan, row_side(side)))
             # a side that only the labels will tell may be either
             if side is None:

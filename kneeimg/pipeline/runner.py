@@ -6,13 +6,12 @@ the old results, a kill leaves a case without a manifest, which is simply measur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kneeimg import __version__
-from kneeimg.core.anatomy import Side
 from kneeimg.errors import InputError, KneeimgError, OutputError, ReasonCode
 from kneeimg.io.atomic import output_errors, publish, staging_folder, sync_folder, write_json
 from kneeimg.io.manifests import (
@@ -137,7 +136,6 @@ def published_records(manifest: Path) -> tuple[KneeRecord, ...]:
 def refused_case(case: Case, error: KneeimgError) -> tuple[KneeRecord, ...]:
     """Records of a case without any value: one per knee that it should have shown."""
     finding = redacted_finding(error.finding, case.private)
-    sides: Sequence[Side | None] = tuple(Side) if case.bilateral else (case.visit.side,)
     return tuple(
         refused_record(
             replace(case.visit, side=side),
@@ -147,7 +145,7 @@ def refused_case(case: Case, error: KneeimgError) -> tuple[KneeRecord, ...]:
             series_uid_hash=case.series_uid_hash,
             findings=tuple(redacted_finding(f, case.private) for f in case.findings),
         )
-        for side in sides
+        for side in case.knees
     )
 
 

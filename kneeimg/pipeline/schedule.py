@@ -104,8 +104,7 @@ def row_side(side: Side | None) -> str:
 def _seen(cases: Iterable[Case], absent: Iterable[Absent]) -> set[tuple[str, str, str, str]]:
     seen = {(a.row.participant, a.row.visit, a.row.kind, a.row.side) for a in absent if a.planned}
     for case in cases:
-        sides: tuple[Side | None, ...] = tuple(Side) if case.bilateral else (case.visit.side,)
-        for side in sides:
+        for side in case.knees:
             seen.add((case.visit.participant, case.visit.visit, case.kind, row_side(side)))
     return seen
 
@@ -127,7 +126,7 @@ def _expected_sides(cases: Iterable[Case], person: Participant, kind: Kind) -> t
         row_side(side)
         for case in cases
         if case.visit.participant == person.participant and case.kind == kind
-        for side in (tuple(Side) if case.bilateral else (case.visit.side,))
+        for side in case.knees
     }
     return tuple(sorted(shown)) or ("",)
 
