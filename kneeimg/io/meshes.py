@@ -42,6 +42,7 @@ def write_surface(surface: Surface, path: Path, *, side: Side | None = None) -> 
     writer.SetInputData(_to_polydata(surface, side))
     writer.SetDataModeToBinary()
     writer.SetHeaderTypeToUInt64()
+    writer.SetCompressionLevel(1)  # half the time of the default for 2 % more bytes
     writer.WriteToOutputStringOn()
     writer.Write()
     write_bytes(path, writer.GetOutputString().encode("ascii"))
@@ -101,6 +102,8 @@ def _to_polydata(surface: Surface, side: Side | None) -> Any:
         numpy_to_vtkIdTypeArray(offsets, deep=True),
         numpy_to_vtkIdTypeArray(connectivity, deep=True),
     )
+    if 3 * len(surface.faces) < 2**31:
+        cells.ConvertTo32BitStorage()
     polydata = vtkPolyData()
     polydata.SetPoints(points)
     polydata.SetPolys(cells)
