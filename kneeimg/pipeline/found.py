@@ -247,12 +247,13 @@ def _plan_scan(
         case = _case(found, person, series, visit, placement)
     except KneeimgError as error:
         found.add_absent(series, error.finding, visit=visit, kind=scan.kind, planned=True)
+        others = _refused_with(error.finding)
     else:
         found.add_case(case)
+        others = _not_chosen(series)
     for record in scan.series:
         if record is not series:
-            finding = _not_chosen(series)
-            found.add_absent(record, finding, visit=visit, kind=scan.kind, status="skipped")
+            found.add_absent(record, others, visit=visit, kind=scan.kind, status="skipped")
 
 
 def _choose(scan: Scan, found: Found) -> SeriesRecord:
@@ -334,6 +335,14 @@ def _duplicate(visit: str) -> Finding:
         ReasonCode.DUPLICATE_SCAN,
         f"another scan of visit {visit} is nearer to its target day",
         action="none needed; to measure this scan instead, list the scans in scans.csv",
+    )
+
+
+def _refused_with(finding: Finding) -> Finding:
+    return Finding(
+        finding.code,
+        "part of a scan that was refused",
+        action="see the refused series of this visit",
     )
 
 

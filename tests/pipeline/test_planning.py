@@ -238,6 +238,8 @@ def test_ambiguous_series_gives_a_selector_and_a_rule_solves_it(
     assert finding.code is ReasonCode.AMBIGUOUS_SERIES
     assert "[[series]]" in finding.action
     assert sum(item.planned for item in made.absent) == 1
+    assert [item.row.status for item in made.absent] == ["refused", "skipped"]
+    assert {code for _, _, code in _codes(made)} == {"AMBIGUOUS_SERIES"}
     ruled = plan(toml=ONE_VISIT + "[[series]]\nkind='mri'\ndescription='DESS'\n")
     assert [c.source for c in ruled.cases] == ["a"]
     assert _codes(ruled) == [("BL", "skipped", "NO_RULE_MATCHES")]
