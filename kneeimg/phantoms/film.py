@@ -88,7 +88,8 @@ class FilmKnee:
         floor = medial + (lateral - medial) * share**2 * (3 - 2 * share)
         spines = np.exp(-(((x - 0.455) / 0.030) ** 2)) + 0.8 * np.exp(-(((x - 0.545) / 0.030) ** 2))
         floor = floor - self.spine_height_mm * spines
-        return np.maximum(floor, self.femur_v(u))  # bones do not overlap: closed is 0
+        closed: FloatArray = np.maximum(floor, self.femur_v(u))  # bones do not overlap
+        return closed
 
     def _plateau(self, u: FloatArray, x_low: float, jsw_mm: float, dish_mm: float) -> FloatArray:
         offset = u - x_low * self.femoral_width_mm

@@ -139,7 +139,7 @@ def _tibia(knee: FilmKnee, u: FloatArray, v: FloatArray) -> FloatArray:
 
 def _fibula(knee: FilmKnee, u: FloatArray, v: FloatArray) -> FloatArray:
     width = knee.femoral_width_mm
-    centre_u, top = 0.97 * width, 16.0
+    centre_u, top = 0.97 * width, 16.0  # mm
     down = np.clip((v - top) / 12.0, 0.0, 1.0)
     half = 12.0 * np.sqrt(down * (2 - down)) - 5.0 * np.clip((v - top - 12.0) / 25.0, 0.0, 1.0)
     bow = centre_u - 0.10 * np.maximum(v - top, 0.0)

@@ -58,7 +58,7 @@ class FilmSettings(Settings):
         description="plausible femoral widths in mm, used when the pixel size is known",
     )
     minimum_match: float = Field(
-        0.30,
+        0.40,
         ge=0,
         le=1,
         description="agreement with the outline of a knee below which none is found",

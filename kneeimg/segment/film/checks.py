@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Side
-from kneeimg.core.margins import Compartment
+from kneeimg.core.margins import Compartment, MarginLine
 from kneeimg.errors import Finding, InputError, ReasonCode
 from kneeimg.segment.film.knees import medial_on_left
 from kneeimg.segment.film.locate import Pose, locate
-from kneeimg.segment.film.rectify import WIDTH, LevelFilm, level
-from kneeimg.segment.film.trace import TracedPair
+from kneeimg.segment.film.rectify import LevelFilm, level
+from kneeimg.segment.film.trace import TracedPair, normalised
 from kneeimg.settings.film import FilmSettings
 
 FloatArray = NDArray[np.float64]
+
+# Corners of the part of the joint that every measurement needs, x and v in femoral widths.
+_NEEDED = np.array([(0.0, -0.20), (1.0, -0.20), (0.03, 0.10), (0.97, 0.10)])
+_LEAST_IN_VIEW = 0.80  # share of the outline inside the film
+_BESIDE_TIBIA = (0.0, 0.12, 0.24, 0.46)  # x outside the width, v: where a fibula shows
+_FIBULA_IN_VIEW = 0.95  # share of both sides that must be on the film
+_FIBULA_CLEAR = 0.25  # spreads of the film
+_LEAST_CONTRAST = 0.25  # darkness of a joint space, in spreads of the film
 
 
 def knee_not_found(score: float, least: float) -> InputError:
@@ -22,34 +32,123 @@ def knee_not_found(score: float, least: float) -> InputError:
     return InputError(
         "no knee joint was recognised on the film",
         code=ReasonCode.KNEE_NOT_FOUND,
-        expected=f"agreement with the outline of a PA knee of at least {least:.2f}",
+        expected=f"agreement with the outline of a frontal knee of at least {least:.2f}",
         found=f"{score:.2f}",
         action="check that this is a frontal knee film",
     )
 
 
-def check_metal(image: FloatArray, pose: Pose) -> list[Finding]:
-    return []
-
-
 def check_in_view(shape: tuple[int, ...], pose: Pose) -> None:
-    """Refuse a joint whose margins or condyles the edge of the film cuts off."""
+    """Refuse a joint whose margins or condyles are cut off by the edge of the film."""
+    corners = pose.pixels(_NEEDED)
+    slack = 0.02 * pose.width  # the outline's own uncertainty
+    limit = np.array([shape[1] - 1, shape[0] - 1])
+    outside = ((corners < -slack) | (corners > limit + slack)).any()
+    if outside or pose.in_view < _LEAST_IN_VIEW:
+        raise InputError(
+            "the edge of the film cuts the joint",
+            code=ReasonCode.JOINT_OUT_OF_VIEW,
+            expected="both condyles and both plateaus on the film",
+            found=f"{100 * pose.in_view:.0f} % of the knee's outline in view",
+            action="use a film that shows the whole joint",
+        )
+
+
+def check_edges(
+    edges: Mapping[Compartment, MarginLine], shape: tuple[int, ...], width: float
+) -> None:
+    """Refuse a femur whose outer edge runs along the edge of the film: its width is cut."""
+    inner = 0.012 * width
+    medial = float(edges[Compartment.MEDIAL].points[:, 0].min())
+    lateral = float(edges[Compartment.LATERAL].points[:, 0].max())
+    if medial < inner or lateral > shape[1] - 1 - inner:
+        raise InputError(
+            "the edge of the film cuts the femur",
+            code=ReasonCode.JOINT_OUT_OF_VIEW,
+            expected="medial and lateral edge of the femur on the film",
+            found=f"edges at columns {medial:.0f} and {lateral:.0f} of {shape[1]}",
+            action="use a film that shows the whole joint",
+        )
 
 
 def fibula_evidence(film: LevelFilm) -> float:
-    """How much more bone lies beside the lateral than beside the medial tibia, in bone contrasts."""
-    return 0.0
+    """How much denser the film is beside the right than beside the left of the tibia.
+
+    In spreads of the film after slow shading (the thickness of soft tissue) is removed: 0.3 to 0.5
+    for a fibula that stands clear on the right, negative on the left. NaN when a side is out of
+    view.
+    """
+    start, stop, top, bottom = _BESIDE_TIBIA
+    rows = slice(int(film.row(top)), int(film.row(bottom)))
+    detail = normalised(film)
+
+    def mean(low: float, high: float) -> float:
+        columns = slice(int(film.column(low)), int(film.column(high)))
+        in_view = film.inside[rows, columns].mean() > _FIBULA_IN_VIEW
+        return float(detail[rows, columns].mean()) if in_view else float("nan")
+
+    return mean(1 + start, 1 + stop) - mean(-stop, -start)
 
 
 def check_fibula(film: LevelFilm) -> None:
-    """Refuse a film whose fibula is clearly on the side that should be medial."""
+    """Refuse a film (medial on the left) whose fibula is clearly on the left."""
+    evidence = fibula_evidence(film)
+    if evidence < -_FIBULA_CLEAR:
+        raise InputError(
+            "the fibula lies on the side that should be medial",
+            code=ReasonCode.LATERALITY_CONFLICT,
+            expected="the fibula on the lateral side",
+            found=f"bone beside the medial tibia (evidence {-evidence:.2f})",
+            action="check side and hanging of the film",
+        )
 
 
 def side_from_fibula(
     image: FloatArray, widths: tuple[float, float], hanging: bool | None, settings: FilmSettings
 ) -> Side:
-    raise InputError("no source says left or right", code=ReasonCode.NO_LATERALITY)
+    """Side of a knee that nothing but its fibula tells.
+
+    Raises
+    ------
+    InputError
+        KNEE_NOT_FOUND, or NO_LATERALITY when no fibula stands clear of the tibia.
+    """
+    bright, dark = locate(image, widths)
+    inverted = settings.check_polarity and dark.score > 1.15 * bright.score
+    pose, film = (dark, image.max() - image) if inverted else (bright, image)
+    if pose.score < settings.minimum_match:
+        raise knee_not_found(pose.score, settings.minimum_match)
+    evidence = fibula_evidence(level(film, pose))
+    if not abs(evidence) > _FIBULA_CLEAR:
+        raise InputError(
+            "no source says left or right, and no fibula stands clear on the film",
+            code=ReasonCode.NO_LATERALITY,
+            expected="a laterality tag, a side in the study file or --side",
+            found=f"fibula evidence {evidence:.2f}",
+            action="state the side",
+        )
+    medial_left = evidence > 0
+    return next(side for side in Side if medial_on_left(side, hanging) == medial_left)
 
 
 def check_trace(pairs: dict[Compartment, TracedPair]) -> list[Finding]:
-    return []
+    """Flag compartments whose space is not dark; refuse when neither is."""
+    weak = [c for c, pair in pairs.items() if pair.contrast < _LEAST_CONTRAST]
+    if len(weak) == len(pairs):
+        raise InputError(
+            "no joint space stands out between femur and tibia",
+            code=ReasonCode.KNEE_NOT_FOUND,
+            expected=f"a space darker than bone by {_LEAST_CONTRAST} spreads",
+            found=", ".join(f"{c} {pair.contrast:.2f}" for c, pair in pairs.items()),
+            action="check that this is a frontal knee film",
+        )
+    return [
+        Finding(
+            ReasonCode.MARGIN_UNCERTAIN,
+            f"the {c} joint space is hardly darker than bone",
+            where=c.value,
+            found=f"{pairs[c].contrast:.2f} spreads",
+            action="look at the margins drawn on the film",
+        )
+        for c in weak
+    ]

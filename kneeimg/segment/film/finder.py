@@ -14,24 +14,26 @@ from kneeimg.core.radiograph import Radiograph
 from kneeimg.errors import Finding, InputError, ReasonCode
 from kneeimg.geometry.polylines import common_tangent
 from kneeimg.segment.film.checks import (
+    check_edges,
     check_fibula,
     check_in_view,
-    check_metal,
     check_trace,
     knee_not_found,
     side_from_fibula,
 )
+from kneeimg.segment.film.closed import close_joint
 from kneeimg.segment.film.knees import choose_view, medial_on_left, polarity_finding
 from kneeimg.segment.film.locate import Pose, locate
+from kneeimg.segment.film.metal import check_metal
 from kneeimg.segment.film.rectify import LevelFilm, level
-from kneeimg.segment.film.refine import RefineScale, refine
+from kneeimg.segment.film.refine import FLAT_ONSET, ROUND_ONSET, RefineScale, refine
 from kneeimg.segment.film.trace import TracedPair, trace_edge, trace_pair
 from kneeimg.settings.film import FilmSettings
 
 FloatArray = NDArray[np.float64]
 
 METHOD = "outline+paths"
-_POLARITY_RATIO = 1.15  # the negative must agree this much better before a film is turned round
+_POLARITY_DOUBT = (0.95, 1.30)  # scores of negative over film between which the joint decides
 _UNKNOWN_WIDTH = (0.40, 1.0)  # femoral width as share of the film's width when mm are unknown
 
 
@@ -112,10 +114,9 @@ def _widths(
 def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings) -> JointMargins:
     """Margins on a film with medial on the left."""
     findings: list[Finding] = []
-    bright, dark = locate(image, widths)
-    pose = bright
-    if settings.check_polarity and dark.score > _POLARITY_RATIO * bright.score:
-        image, pose = image.max() - image, dark
+    pose, turned = _best_polarity(image, widths, settings)
+    if turned:
+        image = image.max() - image
         findings.append(polarity_finding())
     findings += check_metal(image, pose)
     if pose.score < settings.minimum_match:
@@ -127,6 +128,31 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
     findings += check_trace(seen.pairs)
     lines = _refined(image, seen, settings)
     return replace(lines, findings=tuple(findings))
+
+
+def _best_polarity(
+    image: FloatArray, widths: tuple[float, float], settings: FilmSettings
+) -> tuple[Pose, bool]:
+    """Pose of the knee and whether grey values are turned round.
+
+    The outline decides when it agrees much better one way; in between, the traced joint does.
+    """
+    bright, dark = locate(image, widths)
+    ratio = dark.score / max(bright.score, 1e-9)
+    if not settings.check_polarity or ratio < _POLARITY_DOUBT[0]:
+        return bright, False
+    if ratio > _POLARITY_DOUBT[1]:
+        return dark, True
+    as_it_is, negative = _joint_merit(image, bright), _joint_merit(image.max() - image, dark)
+    return (dark, True) if negative > as_it_is else (bright, False)
+
+
+def _joint_merit(image: FloatArray, pose: Pose) -> float:
+    """How clearly a joint is traced: edge strength and darkness of both compartments, and match."""
+    film = level(image, pose)
+    pairs = [trace_pair(film, c) for c in Compartment]
+    merit = [float(pair.strength.mean()) + 0.3 * min(pair.contrast, 2.0) for pair in pairs]
+    return pose.score + min(merit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,10 +203,13 @@ def _refined(image: FloatArray, seen: _Seen, settings: FilmSettings) -> JointMar
     tibia: dict[Compartment, MarginLine] = {}
     edges: dict[Compartment, MarginLine] = {}
     for compartment, pair in seen.pairs.items():
-        femur[compartment] = refine(image, pose.pixels(pair.femur), -down, scale)
-        tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale)
+        femur[compartment] = refine(image, pose.pixels(pair.femur), -down, scale, ROUND_ONSET)
+        tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale, FLAT_ONSET)
         inward = right if compartment is Compartment.MEDIAL else -right
-        edges[compartment] = refine(image, pose.pixels(seen.edges[compartment]), inward, scale)
+        edge = pose.pixels(seen.edges[compartment])
+        edges[compartment] = refine(image, edge, inward, scale, ROUND_ONSET)
+    check_edges(edges, image.shape, pose.width)
+    femur, tibia = close_joint(image, pose, femur, tibia)
     touch = common_tangent(
         femur[Compartment.MEDIAL].points, femur[Compartment.LATERAL].points, down
     )

@@ -60,23 +60,22 @@ def _gap_column(image: NDArray[np.float32]) -> int | None:
     """Middle of the dark gap between two legs; None without one."""
     rows, columns = image.shape
     band = image[rows // 4 : 3 * rows // 4].astype(np.float64)
-    # a film of either polarity: legs are what differs from the gap on both sides
     brightness = np.median(band, axis=0)
+    rim = max(1, columns // 50)
+    outside = np.median(np.concatenate([brightness[:rim], brightness[-rim:]]))
+    if outside > np.median(brightness):  # air is bright: grey values are turned round
+        brightness = brightness.max() - brightness
+    brightness = brightness - brightness.min()
     start, stop = (int(share * columns) for share in _MIDDLE)
-    left, right = np.median(brightness[:start]), np.median(brightness[stop:])
+    legs = min(np.percentile(brightness[:start], 75), np.percentile(brightness[stop:], 75))
     middle = brightness[start:stop]
-    floor = float(image.min())
-    ceiling = float(image.max())
-    for flipped in (False, True):
-        level = ceiling - middle if flipped else middle - floor
-        legs = min(ceiling - max(left, right), 1e300) if flipped else min(left, right) - floor
-        dark = level < (1 - _GAP_DEPTH) * legs
-        if legs > 0 and dark.any():
-            return start + int(np.median(_darkest_run(dark, level)))
-    return None
+    dark = middle < (1 - _GAP_DEPTH) * legs
+    if not dark.any():
+        return None
+    return start + int(np.median(_darkest_run(dark)))
 
 
-def _darkest_run(dark: NDArray[np.bool_], level: FloatArray) -> NDArray[np.int64]:
+def _darkest_run(dark: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Columns of the longest run that is dark."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], dark.astype(np.int8), [0]])))
     starts, stops = edges[::2], edges[1::2]

@@ -39,22 +39,22 @@ _TIBIA_EDGE = np.array([(0.08, 0.01), (0.15, 0.03), (0.25, 0.08), (0.35, 0.15), 
 
 def femur_v(x: ArrayLike) -> FloatArray:
     """v of the typical distal femoral margin at each x."""
-    return np.interp(x, _FEMUR[:, 0], _FEMUR[:, 1])
+    return np.interp(np.asarray(x, dtype=np.float64), _FEMUR[:, 0], _FEMUR[:, 1])
 
 
 def tibia_v(x: ArrayLike) -> FloatArray:
     """v of the typical plateau floor at each x."""
-    return np.interp(x, _TIBIA[:, 0], _TIBIA[:, 1])
+    return np.interp(np.asarray(x, dtype=np.float64), _TIBIA[:, 0], _TIBIA[:, 1])
 
 
 def femur_edge_x(v: ArrayLike) -> FloatArray:
     """x of the typical medial femoral edge at each v; the lateral edge is 1 minus it."""
-    return np.interp(v, _FEMUR_EDGE[:, 0], _FEMUR_EDGE[:, 1])
+    return np.interp(np.asarray(v, dtype=np.float64), _FEMUR_EDGE[:, 0], _FEMUR_EDGE[:, 1])
 
 
 def tibia_edge_x(v: ArrayLike) -> FloatArray:
     """x of the typical medial tibial edge at each v; the lateral edge is 1 minus it."""
-    return np.interp(v, _TIBIA_EDGE[:, 0], _TIBIA_EDGE[:, 1])
+    return np.interp(np.asarray(v, dtype=np.float64), _TIBIA_EDGE[:, 0], _TIBIA_EDGE[:, 1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,15 +83,15 @@ def knee_outline() -> Outline:
     for x in (medial, lateral):
         parts.append((np.column_stack([x, femur_v(x)]), up, 0.25))
         parts.append((np.column_stack([x, tibia_v(x)])[2:-4], down, 0.25))
-    for edge, v, weight in (
+    for edge, v, share in (
         (femur_edge_x, femur_v_range, 0.10),
         (tibia_edge_x, tibia_v_range, 0.06),
     ):
-        parts.append((np.column_stack([edge(v), v]), right, weight))
-        parts.append((np.column_stack([1 - edge(v), v]), left, weight))
+        parts.append((np.column_stack([edge(v), v]), right, share))
+        parts.append((np.column_stack([1 - edge(v), v]), left, share))
     points = np.concatenate([line for line, _, _ in parts])
     inward = np.concatenate([_normals(line, toward) for line, toward, _ in parts])
-    weight = np.concatenate([np.full(len(line), share / len(line)) for line, _, share in parts])
+    weight = np.concatenate([np.full(len(line), part / len(line)) for line, _, part in parts])
     return Outline(points, inward, weight / weight.sum())
 
 

@@ -12,7 +12,16 @@ from kneeimg.geometry.smoothing import local_quadratic
 
 FloatArray = NDArray[np.float64]
 
+#: A rounded bone's path length starts like a square root; blurred by a Gaussian of SD s its
+#: steepest rise lies 0.77 s inside the silhouette and the outer half height of the slope 0.55 s
+#: outside it, whatever s is. Blur acts before the logarithm, which adds a few per cent more.
+ROUND_ONSET = 0.60
+#: A plate parallel to the beam starts at once: its steepest rise is the margin, but for the same
+#: effect of the logarithm (measured on phantoms with a contrast of about one neper).
+FLAT_ONSET = 0.15
+
 _SAMPLES_PER_PIXEL = 4
+_LEAST_SPREAD = 0.25  # pixels; a smooth margin has no outliers
 _NOISE_STEPS = 3.0  # an edge this many times the noise has confidence one half
 
 
@@ -48,7 +57,11 @@ class RefineScale:
 
 
 def refine(
-    image: FloatArray, line: FloatArray, toward_bone: FloatArray, scale: RefineScale
+    image: FloatArray,
+    line: FloatArray,
+    toward_bone: FloatArray,
+    scale: RefineScale,
+    onset: float,
 ) -> MarginLine:
     """Move a line to the steepest rise into bone, at sub-pixel precision.
 
@@ -58,6 +71,8 @@ def refine(
     line : (N, 2) column, row near the margin.
     toward_bone : (2,) rough direction from the space into bone.
     scale : Lengths in pixels.
+    onset : How far the true margin lies before the steepest rise, in half widths of the rise:
+        :data:`ROUND_ONSET` or :data:`FLAT_ONSET`.
 
     Returns
     -------
@@ -65,18 +80,39 @@ def refine(
         Smoothed points every `scale.step` pixels. Confidence falls with a weak edge (against
         the noise of its own surroundings) and with the distance of the raw edge from the line.
     """
-    points = resample(line, scale.step)
-    strength = residual = np.zeros(len(points))
+    points = _smoothed(resample(line, scale.step), np.ones(1), 0.5 * scale.window)
+    noise = 0.0
     for share in (1.0, 0.6, 0.4):
+        points = resample(points, scale.step)
         normal = normals(points, toward_bone)
-        arc = arc_length(points)
-        offset, strength = _edge_offsets(image, points, normal, scale, share)
-        smooth = local_quadratic(arc, offset, strength**2 + 1e-6, scale.window)
-        residual = offset - smooth
-        points = points + smooth[:, None] * normal
-    sure = strength**2 / (strength**2 + _NOISE_STEPS**2)
-    sure *= np.exp(-0.5 * (residual / (0.4 * scale.reach)) ** 2)
+        offset, slope, usual, half_width = _edge_offsets(image, points, normal, scale, share)
+        noise = noise or usual  # of the widest band, where most is not edge
+        strength = slope / noise
+        raw = points + offset[:, None] * normal
+        # positions are smoothed, not offsets: a kink of the traced line must not survive
+        points = _smoothed(raw, 0.02 + _sureness(strength), scale.window)
+        residual = ((raw - points) * normal).sum(axis=1)
+    rise = min(float(np.median(half_width)), 0.5 * scale.reach)
+    points = points - onset * rise * normals(points, toward_bone)
+    sure = _sureness(strength) * np.exp(-0.5 * (residual / (0.4 * scale.reach)) ** 2)
     return MarginLine(points, np.clip(sure, 0.0, 1.0))
+
+
+def _sureness(strength: FloatArray) -> FloatArray:
+    """0..1 from an edge's strength over the noise."""
+    sure: FloatArray = strength**2 / (strength**2 + _NOISE_STEPS**2)
+    return sure
+
+
+def _smoothed(points: FloatArray, weight: FloatArray, half_window: float) -> FloatArray:
+    """Both coordinates smoothed along the line."""
+    arc = arc_length(points)
+    weights = np.broadcast_to(weight, arc.shape)
+    fits = [
+        local_quadratic(arc, points[:, k], weights, half_window, least_spread=_LEAST_SPREAD)
+        for k in (0, 1)
+    ]
+    return np.column_stack(fits)
 
 
 def resample(line: FloatArray, step: float) -> FloatArray:
@@ -110,21 +146,27 @@ def profiles(
     image: FloatArray, points: FloatArray, normal: FloatArray, distance: FloatArray
 ) -> FloatArray:
     """(N, K) grey values at distances along the normals, cubic interpolation."""
+    return sampled(image, points[:, None] + distance[None, :, None] * normal[:, None])
+
+
+def sampled(image: FloatArray, at: FloatArray) -> FloatArray:
+    """Grey values at (..., 2) column, row; cubic, of the part of the film that is needed."""
     from scipy.ndimage import map_coordinates
 
-    at = points[:, None] + distance[None, :, None] * normal[:, None]
-    low = np.maximum(np.floor(at.min(axis=(0, 1))).astype(int) - 6, 0)
-    high = np.ceil(at.max(axis=(0, 1))).astype(int) + 7
+    axes = tuple(range(at.ndim - 1))
+    size = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(at.min(axis=axes)).astype(int) - 6, 0, size - 2)
+    high = np.clip(np.ceil(at.max(axis=axes)).astype(int) + 7, low + 2, size)
     part = image[low[1] : high[1], low[0] : high[0]]
-    return map_coordinates(
-        part, [at[..., 1] - low[1], at[..., 0] - low[0]], order=3, mode="nearest"
-    )
+    place = [at[..., 1] - low[1], at[..., 0] - low[0]]
+    values: FloatArray = map_coordinates(part, place, order=3, mode="nearest")
+    return values
 
 
 def _edge_offsets(
     image: FloatArray, points: FloatArray, normal: FloatArray, scale: RefineScale, share: float
-) -> tuple[FloatArray, FloatArray]:
-    """Offset of the steepest rise along each normal, and its strength over the noise."""
+) -> tuple[FloatArray, FloatArray, float, FloatArray]:
+    """Offset of the steepest rise along each normal, its slope, the usual slope, half widths."""
     from scipy.ndimage import gaussian_filter
 
     reach = scale.reach * share
@@ -143,5 +185,24 @@ def _edge_offsets(
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.where(bend < 0, 0.5 * (before - after) / bend, 0.0)
     offset = distance[peak] + np.clip(part, -1.0, 1.0) * step
-    noise = np.median(np.abs(slope - np.median(slope))) * 1.4826 + 1e-9
-    return offset, np.maximum(here, 0.0) / noise
+    usual = float(np.median(np.abs(slope - np.median(slope)))) * 1.4826 + 1e-9
+    below = (slope < 0.5 * here[:, None]) & (distance[None, :] < distance[peak][:, None])
+    # last sample before the peak that is below half of it
+    first = np.where(below.any(axis=1), below.shape[1] - 1 - below[:, ::-1].argmax(axis=1), 0)
+    half_width = _half_width(slope, first, here, offset, distance)
+    return offset, np.maximum(here, 0.0), usual, half_width
+
+
+def _half_width(
+    slope: FloatArray,
+    first: NDArray[np.int64],
+    height: FloatArray,
+    offset: FloatArray,
+    distance: FloatArray,
+) -> FloatArray:
+    """Distance from the half height of each rise, outside bone, to its steepest point."""
+    rows = np.arange(len(slope))
+    low, high = slope[rows, first], slope[rows, first + 1]
+    share = np.clip((0.5 * height - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
+    half: FloatArray = offset - (distance[first] + share * (distance[1] - distance[0]))
+    return np.maximum(half, 0.0)

@@ -93,7 +93,8 @@ class _Bands:
         def sampled(rows: FloatArray) -> FloatArray:
             at = rows[:, None] + reach
             where = [at, np.broadcast_to(column[:, None], at.shape)]
-            return map_coordinates(slope, where, order=1, mode="nearest")
+            values: FloatArray = map_coordinates(slope, where, order=1, mode="nearest")
+            return values
 
         all_rows = np.arange(grey.shape[0])
         where = np.meshgrid(column, all_rows, indexing="ij")
@@ -134,7 +135,8 @@ class _Bands:
         strength = (self.femur_edge[columns, femur] + self.tibia_edge[columns, tibia]) / 2
         top, bottom = self.femur_row + femur - _REACH, self.tibia_row + tibia - _REACH
         contrast = [
-            float(self._darkness(k, np.array(top[k]), np.array(bottom[k]))) for k in columns
+            float(self._darkness(int(k), np.array(top[k]), np.array(bottom[k])))
+            for k in range(len(columns))
         ]
         column = LevelFilm.column(self.x)
         return TracedPair(
