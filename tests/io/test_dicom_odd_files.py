@@ -52,13 +52,11 @@ def try_everything(path: Path) -> set[ReasonCode]:
     inventory.to_json()
     for record in inventory.records:
         codes |= {finding.code for finding in record.findings}
-        try:
-            if record.kind == "film":
-                read_radiograph(record)
-            else:
-                read_volume(record)
-        except KneeimgError as error:
-            codes.add(error.code)
+        for task in (read_radiograph, read_volume, lambda record: read_frames(record.slices)):
+            try:
+                task(record)
+            except KneeimgError as error:
+                codes.add(error.code)
     return codes
 
 
@@ -145,12 +143,12 @@ def test_twelve_bit_jpeg_is_refused_from_the_header() -> None:
 
 def small_files(folder: Path) -> tuple[Path, ...]:
     """One file of each kind, small enough to damage thousands of times."""
-    grid = Grid((3, 40, 40), np.diag([3.0, 0.5, 0.5, 1.0]), "1.2.3")
+    grid = Grid((3, 64, 48), np.diag([3.0, 0.5, 0.5, 1.0]), "1.2.3")
     values = np.random.default_rng(0).integers(0, 4000, grid.shape).astype(np.uint16)
     volume = Volume(values, grid, "a.u.")
     paths = [
         write_mr_series(volume, folder / name, side=None, style=FileStyle(encoding=name))[0]
-        for name in ("explicit", "implicit", "big-endian", "deflated", "jpeg-ls", "rle")
+        for name in ("explicit", "implicit", "big-endian", "deflated", "jpeg-ls", "jpeg2000", "rle")
     ]
     paths.append(
         write_mr_series(volume, folder / "bare", side=None, style=FileStyle(preamble=False))[0]
@@ -166,11 +164,11 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, ...]:
 
 
 @settings(
-    max_examples=150, deadline=None, derandomize=True,
+    max_examples=250, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(
-    which=st.integers(0, 8),
+    which=st.integers(0, 9),
     cut=st.floats(0, 1),
     truncate=st.booleans(),
     edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
@@ -186,7 +184,7 @@ def test_damaged_files_never_raise_anything_else(
     raw = bytearray(originals[which])
     for place, value in edits:
         # Headers hold the lengths and tags that matter: damage them more often than pixels.
-        raw[int(place**3 * (len(raw) - 1))] = value
+        raw[int(place**3 * (min(len(raw), 2500) - 1))] = value
     if truncate:
         raw = raw[: int(cut * len(raw))]
     path = tmp_path / "damaged"

@@ -32,6 +32,7 @@ from kneeimg.io.dicom import (
     write_enhanced_mr,
     write_mr_series,
 )
+from kneeimg.io.dicom.transfer import refuse_transfer_syntax
 from kneeimg.io.dicom.write_mr import scanner_layout
 from kneeimg.settings.reading import ReadingSettings, SeriesRule
 
@@ -613,7 +614,10 @@ def test_declared_but_missing_decoder_names_the_package(
     monkeypatch.setattr("kneeimg.io.dicom.transfer.has_decoder", lambda uid: False)
     code, text = refusal_of(tmp_path)
     assert code is ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX
-    assert "pip install python-gdcm" in text
+    assert "RLE Lossless" in text
+    lossless_jpeg = refuse_transfer_syntax("1.2.840.10008.1.2.4.70", 16, "file.dcm")
+    assert lossless_jpeg is not None
+    assert "pip install python-gdcm" in lossless_jpeg.action
 
 
 def test_lossy_compressed_is_flagged(series: tuple[Path, ...], tmp_path: Path) -> None:
@@ -846,3 +850,34 @@ def test_no_identity_leaves_the_record(series: tuple[Path, ...], tmp_path: Path)
     record = only(inventory)
     assert record.patient_id == "MRN-12345"
     assert record.description == "SAG [31m DESS"
+
+
+# --- further dimensions of a multi-frame file -----------------------------------------------
+
+
+def test_time_points_of_a_multi_frame_file_are_split(tmp_path: Path) -> None:
+    """Equal echo times: only the dimension index tells the two stacks apart."""
+    pair = [(5.0, knee(seed=1)), (5.0, knee(seed=2))]
+    write_enhanced_mr(pair, tmp_path / "e.dcm", side=None)
+    records = find_series(tmp_path).records
+    assert [r.refusal for r in records] == [None, None]
+    sums = {int(read_volume(record)[0].data.sum()) for record in records}
+    assert sums == {int(volume.data.sum()) for _, volume in pair}
+
+
+def test_multi_frame_without_dimensions_cannot_hold_two_stacks(tmp_path: Path) -> None:
+    pair = [(5.0, knee(seed=1)), (5.0, knee(seed=2))]
+    path = write_enhanced_mr(pair, tmp_path / "e.dcm", side=None)
+    edit(path, lambda ds: ds.__delattr__("DimensionIndexSequence"))
+    assert refusal_of(tmp_path)[0] is ReasonCode.CONFLICTING_DUPLICATE
+
+
+def test_half_of_the_slices_missing_everywhere(series: tuple[Path, ...], tmp_path: Path) -> None:
+    """A uniform gap cannot be told from a coarser scan, but the tag gives it away."""
+    for path in series[1::2]:
+        path.unlink()
+    record = only(find_series(tmp_path))
+    assert record.refusal is None
+    assert codes(record) == {ReasonCode.SPACING_TAG_DISAGREES}
+    assert record.spacing_mm is not None
+    assert record.spacing_mm[2] == pytest.approx(1.4)

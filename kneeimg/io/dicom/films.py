@@ -15,13 +15,14 @@ from kneeimg.core.laterality import combine_sides
 from kneeimg.core.radiograph import Radiograph
 from kneeimg.errors import DicomError, Finding, ReasonCode
 from kneeimg.io.dicom import tags
+from kneeimg.io.dicom.faults import PARSE_ERRORS
 from kneeimg.io.dicom.film_tags import (
     film_spacing,
     film_view,
     head_is_down,
     patient_left_on_image_right,
 )
-from kneeimg.io.dicom.headers import PARSE_ERRORS, Header, is_grey, read_header
+from kneeimg.io.dicom.headers import Header, is_grey, read_header
 from kneeimg.io.dicom.pixels import decoded_frame, native_frame, read_dataset
 from kneeimg.io.dicom.records import SeriesRecord
 from kneeimg.io.dicom.sides import side_from_tags
@@ -154,7 +155,7 @@ def _grey_image(dataset: Dataset, header: Header, where: str) -> NDArray[np.floa
 
 def _inverted(dataset: Dataset) -> bool:
     # INVERSE is required beside MONOCHROME1, so the two together are one inversion.
-    shape = str(dataset.get("PresentationLUTShape", "")).strip().upper()
+    shape = text(dataset, (0x2050, 0x0020)).upper()
     return text(dataset, tags.PHOTOMETRIC).upper() == "MONOCHROME1" or shape == "INVERSE"
 
 
@@ -182,7 +183,7 @@ def _displayed(values: NDArray[Any], dataset: Dataset) -> NDArray[np.float32]:
     centre = (floats(dataset, (0x0028, 0x1050)) or (None,))[0]
     width = (floats(dataset, (0x0028, 0x1051)) or (None,))[0]
     if centre is not None and width is not None and width >= 1:
-        function = str(dataset.get("VOILUTFunction", "")).strip().upper()
+        function = text(dataset, (0x0028, 0x1056)).upper()
         return _windowed(values.astype(np.float32), centre, width, function)
     low, high = float(values.min()), float(values.max())
     scaled: NDArray[np.float32] = (values.astype(np.float32) - low) / np.float32(high - low or 1.0)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import IO
 
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
 from kneeimg.errors import DicomError, ReasonCode
 from kneeimg.io.dicom import tags
 from kneeimg.io.dicom.encapsulated import fragments_are_complete
+from kneeimg.io.dicom.faults import PARSE_ERRORS
 from kneeimg.io.dicom.transfer import (
     DEFLATED,
     EXPLICIT_BIG,
@@ -24,23 +24,6 @@ from kneeimg.io.dicom.transfer import (
 )
 from kneeimg.io.dicom.values import integer, text
 from kneeimg.settings.reading import ReadingSettings
-
-#: What pydicom raises on bytes that are not what they claim to be.
-PARSE_ERRORS = (
-    InvalidDicomError,
-    NotImplementedError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
 
 #: Pixel elements and the bytes of a float pixel; 0 for integers.
 _PIXEL_ELEMENTS = {(0x7FE0, 0x0008): 4, (0x7FE0, 0x0009): 8, (0x7FE0, 0x0010): 0}

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kneeimg.errors import DicomError, Finding, InputError, ReasonCode
 from kneeimg.io.dicom.describe import describe
+from kneeimg.io.dicom.faults import PARSE_ERRORS
 from kneeimg.io.dicom.frames import Frame, frames_of
-from kneeimg.io.dicom.headers import PARSE_ERRORS, read_header
+from kneeimg.io.dicom.headers import read_header
 from kneeimg.io.dicom.records import Inventory, SeriesRecord
 from kneeimg.io.dicom.selection import selector_for
 from kneeimg.io.dicom.splitting import split

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from kneeimg.errors import DicomError, ReasonCode
-from kneeimg.io.dicom.headers import PARSE_ERRORS, PixelLayout
+from kneeimg.io.dicom.faults import PARSE_ERRORS
+from kneeimg.io.dicom.headers import PixelLayout
 from kneeimg.io.dicom.stack import SliceRef
+from kneeimg.io.dicom.transfer import GDCM, SUPPORTED
 
 
 def read_frames(images: Sequence[SliceRef]) -> NDArray[Any]:
@@ -107,7 +109,7 @@ def read_dataset(path: Path, where: str) -> Dataset:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return dcmread(path, force=True)
-    except (OSError, *PARSE_ERRORS) as error:
+    except PARSE_ERRORS as error:
         raise DicomError(
             "the file cannot be parsed", where=where, found=type(error).__name__
         ) from error
@@ -121,8 +123,13 @@ def decoded_frame(dataset: Dataset, frame: int, where: str) -> NDArray[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             many = int(dataset.get("NumberOfFrames") or 1) > 1
-            array = pixel_array(dataset, raw=True, index=frame if many else None)
-    except (OSError, *PARSE_ERRORS) as error:
+            plugin = SUPPORTED[dataset.file_meta.TransferSyntaxUID].plugin
+            if plugin == GDCM:
+                _require_jpeg_size(dataset, frame)
+            array = pixel_array(
+                dataset, raw=True, index=frame if many else None, decoding_plugin=plugin
+            )
+    except PARSE_ERRORS as error:
         raise DicomError(
             "the pixels cannot be decoded",
             code=ReasonCode.BAD_DICOM,
@@ -130,7 +137,7 @@ def decoded_frame(dataset: Dataset, frame: int, where: str) -> NDArray[Any]:
             found=type(error).__name__,
             action="copy or export the file again, uncompressed if possible",
         ) from error
-    if array.ndim != 2:
+    if array.shape != (dataset.get("Rows"), dataset.get("Columns")):
         raise DicomError(
             "not a grey image",
             code=ReasonCode.UNSUPPORTED_IMAGE,
@@ -139,3 +146,30 @@ def decoded_frame(dataset: Dataset, frame: int, where: str) -> NDArray[Any]:
             found=str(array.shape),
         )
     return array
+
+
+def _require_jpeg_size(dataset: Dataset, frame: int) -> None:
+    """ValueError unless the JPEG stream is as large as the header says: gdcm aborts otherwise."""
+    from pydicom.encaps import get_frame
+
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    size = jpeg_size(get_frame(dataset.PixelData, frame, number_of_frames=frames))
+    if size != (dataset.Rows, dataset.Columns, 1):
+        raise ValueError(f"JPEG of {size}, header of {dataset.Rows} x {dataset.Columns}")
+
+
+def jpeg_size(stream: bytes) -> tuple[int, int, int] | None:
+    """Rows, columns and components of a JPEG stream; None if it has no frame header.
+
+    >>> jpeg_size(bytes.fromhex("ffd8 ffc3 000b 10 0040 0030 01 001100"))
+    (64, 48, 1)
+    """
+    place = 2
+    while place + 10 <= len(stream) and stream[place] == 0xFF:
+        marker, length = stream[place + 1], int.from_bytes(stream[place + 2 : place + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            rows = int.from_bytes(stream[place + 5 : place + 7])
+            columns = int.from_bytes(stream[place + 7 : place + 9])
+            return rows, columns, stream[place + 9]
+        place += 2 + length
+    return None

@@ -16,11 +16,16 @@ class TransferSyntax:
     name : As people say it.
     native : Pixels are stored as plain numbers.
     lossy : Always loses detail; None when the file must say so itself.
+    plugin : The one decoder that pydicom may use. Damaged data must raise, not end the process:
+        gdcm aborts and the Rust decoder of RLE panics, so both are passed over where another
+        decoder exists. JPEG Lossless has only gdcm (optional): a damaged stream may end the
+        process there, which the workers of the batch survive.
     """
 
     name: str
     native: bool = False
     lossy: bool | None = False
+    plugin: str = ""
 
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -28,6 +33,7 @@ EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+GDCM = "gdcm"
 
 #: The declared list. Everything else is refused.
 SUPPORTED: dict[str, TransferSyntax] = {
@@ -35,15 +41,17 @@ SUPPORTED: dict[str, TransferSyntax] = {
     EXPLICIT_LITTLE: TransferSyntax("Explicit VR Little Endian", native=True),
     DEFLATED: TransferSyntax("Deflated Explicit VR Little Endian", native=True),
     EXPLICIT_BIG: TransferSyntax("Explicit VR Big Endian", native=True),
-    "1.2.840.10008.1.2.4.50": TransferSyntax("JPEG Baseline", lossy=True),
-    JPEG_EXTENDED: TransferSyntax("JPEG Extended (8 bit)", lossy=True),
-    "1.2.840.10008.1.2.4.57": TransferSyntax("JPEG Lossless"),
-    "1.2.840.10008.1.2.4.70": TransferSyntax("JPEG Lossless SV1"),
-    "1.2.840.10008.1.2.4.80": TransferSyntax("JPEG-LS Lossless"),
-    "1.2.840.10008.1.2.4.81": TransferSyntax("JPEG-LS Near-Lossless", lossy=True),
-    "1.2.840.10008.1.2.4.90": TransferSyntax("JPEG 2000 Lossless"),
-    "1.2.840.10008.1.2.4.91": TransferSyntax("JPEG 2000", lossy=None),
-    "1.2.840.10008.1.2.5": TransferSyntax("RLE Lossless"),
+    "1.2.840.10008.1.2.4.50": TransferSyntax("JPEG Baseline", lossy=True, plugin="pillow"),
+    JPEG_EXTENDED: TransferSyntax("JPEG Extended (8 bit)", lossy=True, plugin="pillow"),
+    "1.2.840.10008.1.2.4.57": TransferSyntax("JPEG Lossless", plugin=GDCM),
+    "1.2.840.10008.1.2.4.70": TransferSyntax("JPEG Lossless SV1", plugin=GDCM),
+    "1.2.840.10008.1.2.4.80": TransferSyntax("JPEG-LS Lossless", plugin="pyjpegls"),
+    "1.2.840.10008.1.2.4.81": TransferSyntax(
+        "JPEG-LS Near-Lossless", lossy=True, plugin="pyjpegls"
+    ),
+    "1.2.840.10008.1.2.4.90": TransferSyntax("JPEG 2000 Lossless", plugin="pylibjpeg"),
+    "1.2.840.10008.1.2.4.91": TransferSyntax("JPEG 2000", lossy=None, plugin="pylibjpeg"),
+    "1.2.840.10008.1.2.5": TransferSyntax("RLE Lossless", plugin="pydicom"),
 }
 
 
@@ -53,14 +61,11 @@ def is_native(uid: str) -> bool:
 
 
 def has_decoder(uid: str) -> bool:
-    """Whether an installed plug-in decodes this syntax."""
+    """Whether the decoder of a compressed, declared syntax is installed."""
     from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
     from pydicom.uid import UID
 
-    try:
-        return bool(get_decoder(UID(uid)).is_available)
-    except NotImplementedError:
-        return False
+    return SUPPORTED[uid].plugin in get_decoder(UID(uid)).available_plugins
 
 
 def refuse_transfer_syntax(uid: str, bits_stored: int, where: str) -> Finding | None:
@@ -72,7 +77,10 @@ def refuse_transfer_syntax(uid: str, bits_stored: int, where: str) -> Finding | 
     if syntax is None or deep:
         action = "convert the file to an uncompressed transfer syntax"
     else:
-        action = "install a decoder (pip install python-gdcm), or convert the file"
+        package = {GDCM: "python-gdcm", "pylibjpeg": "pylibjpeg-openjpeg"}.get(
+            syntax.plugin, syntax.plugin
+        )
+        action = f"pip install {package}, or convert the file"
     return Finding(
         ReasonCode.UNSUPPORTED_TRANSFER_SYNTAX,
         "the pixel compression of this file is not read",

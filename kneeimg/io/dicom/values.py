@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
+
+from kneeimg.io.dicom.faults import PARSE_ERRORS
 
 Tag = tuple[int, int]
 
@@ -39,7 +42,10 @@ _NUMERIC_VR: dict[Tag, str] = {
 def _item(dataset: Dataset, tag: Tag) -> Any:
     if tag not in dataset:
         return None
-    return dataset.get_item(tag)
+    try:
+        return dataset.get_item(tag)
+    except PARSE_ERRORS:  # a value representation that does not exist, and the like
+        return None
 
 
 def _plain(value: Any) -> Iterator[Any]:
@@ -72,16 +78,22 @@ def text(dataset: Dataset, tag: Tag) -> str:
 def _decode(dataset: Dataset, raw: bytes) -> str:
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")
-    from pydicom.charset import convert_encodings, decode_bytes
-
     item = _item(dataset, (0x0008, 0x0005))
     named = item.value if item is not None else None
     names = named.decode("ascii", "replace").split("\\") if isinstance(named, bytes) else named
     try:
-        encodings = convert_encodings([name.strip(" \0") for name in _plain(names)] or None)
-        return str(decode_bytes(raw, encodings, set()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decoded(raw, names)
     except (LookupError, ValueError, TypeError):
         return raw.decode("utf-8", "replace")
+
+
+def _decoded(raw: bytes, names: Any) -> str:
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    encodings = convert_encodings([name.strip(" \0") for name in _plain(names)] or None)
+    return str(decode_bytes(raw, encodings, set()))
 
 
 def printable(value: str, limit: int = 200) -> str:
@@ -137,7 +149,10 @@ def items(dataset: Dataset, tag: Tag) -> tuple[Dataset, ...]:
     """Items of a sequence; empty if absent or not a sequence."""
     if tag not in dataset:
         return ()
-    value = dataset[tag].value
+    try:
+        value = dataset[tag].value
+    except PARSE_ERRORS:
+        return ()
     if isinstance(value, str | bytes) or value is None:
         return ()
     return tuple(item for item in value if isinstance(item, Dataset))
