@@ -18,8 +18,10 @@ FloatArray = NDArray[np.float64]
 _SHAFT_FROM, _SHAFT_TO = 0.72, 1.40
 #: The width of the condyles is taken up to this height above the distal end, mm.
 _CONDYLES_MM = 40.0
-#: The shaft direction needs at least this much length, mm.
-_SHAFT_LENGTH_MM = 8.0
+#: Length of shaft that is looked for, and the least that will do, mm.
+_SHAFT_WANTED_MM, _SHAFT_LENGTH_MM = 15.0, 8.0
+#: Below this height, in widths, the bone is no shaft any more.
+_SHAFT_LOWEST = 0.60
 #: Steeper normals belong to the cut end of the shaft, not to its wall.
 _CAP_COSINE = 0.5
 #: The shaft is searched from the scanner's +z and settles in a few rounds.
@@ -120,9 +122,11 @@ def _shaft(
     height = vertices_mm @ axes[2]
     distal = height.min()
     width = np.ptp(vertices_mm[height < distal + _CONDYLES_MM] @ axes[0])
-    low, high = distal + _SHAFT_FROM * width, distal + _SHAFT_TO * width
+    high = min(distal + _SHAFT_TO * width, float(height.max()))
+    low = min(distal + _SHAFT_FROM * width, high - _SHAFT_WANTED_MM)  # a short view: begin lower
+    low = max(low, distal + _SHAFT_LOWEST * width)
     wall = (height >= low) & (height <= high) & (np.abs(normals @ axes[2]) < _CAP_COSINE)
-    length_mm = float(min(high, height.max()) - low)
+    length_mm = float(high - low)
     if length_mm < _SHAFT_LENGTH_MM or not wall.any():
         return None, 0.0
     weight = area_mm2[wall] * (height[wall] - low) ** 2  # the metaphysis below still flares

@@ -66,6 +66,16 @@ def test_hand_worked_values() -> None:
     assert ReasonCode.UNDETERMINED_SHARE in rows["ThCtAB_aMe"].flags
 
 
+def test_means_are_weighted_by_area() -> None:
+    ray_mm = np.array([1.0, 3.0, 0.0, 2.0])
+    rows = rows_of(patella(ray_mm, area_mm2=np.array([6.0, 1.0, 2.0, 1.0])))
+    assert rows["ThCcAB_aMe"].value == pytest.approx((6 * 1 + 1 * 3 + 1 * 2) / 8)
+    assert rows["ThCtAB_aMe"].value == pytest.approx((6 * 1 + 1 * 3 + 1 * 2) / 10)
+    variance = (6 * 1 + 9 + 4) / 8 - (11 / 8) ** 2
+    assert rows["ThCcAB_aSD"].value == pytest.approx(variance**0.5)
+    assert rows["dABp"].value == pytest.approx(20.0)
+
+
 def test_both_directions_are_averaged() -> None:
     ray_mm = np.array([1.0, 3.0, 1.0, 3.0])
     area = np.array([1.0, 2.0, 1.0, 2.0])
