@@ -246,7 +246,9 @@ def _plan_scan(
         series = _choose(scan, found)
         case = _case(found, person, series, visit, placement)
     except KneeimgError as error:
-        found.add_absent(series, error.finding, visit=visit, kind=scan.kind, planned=True)
+        # what no rule asks for was never planned; a refusal of what was asked for is
+        wanted = behaviour(error.code) is not Behaviour.SKIP
+        found.add_absent(series, error.finding, visit=visit, kind=scan.kind, planned=wanted)
         others = _refused_with(error.finding)
     else:
         found.add_case(case)

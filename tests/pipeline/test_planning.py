@@ -245,6 +245,23 @@ def test_ambiguous_series_gives_a_selector_and_a_rule_solves_it(
     assert _codes(ruled) == [("BL", "skipped", "NO_RULE_MATCHES")]
 
 
+def test_series_that_no_rule_takes_leaves_the_visit_missing(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    _series(scans / "a", description="SAG PD")
+    _film(scans / "r.dcm", laterality="R")
+    made = plan(toml=ONE_VISIT + "[[series]]\nkind='mri'\ndescription='DESS'\n")
+    found = {
+        (item.row.kind, item.row.status, item.row.finding and item.row.finding.code, item.planned)
+        for item in made.absent
+    }
+    assert found == {
+        ("mri", "skipped", "NO_RULE_MATCHES", False),
+        ("film", "skipped", "NO_RULE_MATCHES", False),
+        ("mri", "missing", "VISIT_MISSING", True),
+    }
+
+
 def test_broken_series_keeps_its_planned_rows(scans: Path, plan: Callable[..., Plan]) -> None:
     folder = _series(scans / "a")
     sorted(folder.glob("*.dcm"))[2].unlink()
