@@ -79,9 +79,9 @@ def compare_knees(
     Notes
     -----
     Each bone is aligned on its own. tAB and plates of the baseline are carried to the follow-up,
-    so both values of a row belong to the same bone points: the baseline value of a row equals
-    that visit's own measurement as long as no point is undetermined, the follow-up value may
-    differ from its own. Points that are undetermined at one visit are left out of both. Cartilage
+    so both values of a row belong to the same bone points and may differ from the visits' own
+    measurements. Points that are undetermined at one visit are left out of both, and so is the
+    border of a plate where the visits draw it differently (`ChangeSettings.rim_mm`). Cartilage
     volume is summed over the same carried plates. The patella is small and fits other people's
     patellae almost as well as its own: it is refused when femur and tibia both are.
     """

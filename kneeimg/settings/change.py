@@ -18,11 +18,12 @@ class ChangeSettings(Settings):
         than this has no follow-up value (out of view, or another segmentation of the bone), mm.
     max_undetermined_pct : A region is not compared when more of its area than this has no value
         at one of the visits, %.
-    rim_mm : Bone that is bare at follow-up within this distance of the border of the baseline's
-        tAB is left out of both visits, mm; 0 carries tAB unchanged. See `pair_bone`.
+    rim_mm : Where the two visits disagree about the border of a plate no deeper than this, the
+        border is left out of both, mm; 0 carries the baseline's tAB unchanged, which leans
+        towards loss. See `pair_bone`.
     """
 
     registration: RegistrationSettings = RegistrationSettings()
     max_gap_mm: float = Field(default=3.0, gt=0.0)
     max_undetermined_pct: float = Field(default=20.0, ge=0.0, le=100.0)
-    rim_mm: float = Field(default=0.0, ge=0.0, le=5.0)
+    rim_mm: float = Field(default=2.0, ge=0.0, le=5.0)

@@ -114,10 +114,11 @@ def test_every_planned_row_is_there_in_order(change: KneeChange) -> None:
     assert {row.kind for row in change.rows} == {"mri"}
 
 
-def test_the_baseline_value_is_that_of_the_visit_itself(
-    baseline: tuple[KneePhantom, KneeMorphometry], change: KneeChange
+def test_without_a_rim_the_baseline_value_is_that_of_the_visit_itself(
+    baseline: tuple[KneePhantom, KneeMorphometry], followup: tuple[KneePhantom, KneeMorphometry]
 ) -> None:
-    for own, row in zip(baseline[1].measurements, change.rows, strict=True):
+    plain = compare(baseline[1], followup[1], settings=ChangeSettings(rim_mm=0.0))
+    for own, row in zip(baseline[1].measurements, plain.rows, strict=True):
         assert row.baseline == pytest.approx(own.value, rel=1e-9), own.name
 
 
@@ -287,21 +288,37 @@ def test_the_undetermined_limit_is_a_setting(
     assert found["MT", "ThCtAB_aMe"].reason is ReasonCode.UNDETERMINED_SHARE
 
 
-def test_a_border_drawn_otherwise_is_no_loss_with_a_rim(
-    baseline: tuple[KneePhantom, KneeMorphometry],
-) -> None:
-    """Bone that turns bare in a narrow band at the border of the plates, nowhere else."""
-    tibia = baseline[1].surfaces[Bone.TIBIA]
+def drawn_smaller(knee: KneeMorphometry, by_mm: float) -> KneeMorphometry:
+    """The same knee whose tibial plates end `by_mm` earlier, all around."""
+    tibia = knee.surfaces[Bone.TIBIA]
     inside = tibia.fields["plate"] != Plate.NONE
     gap_mm, _ = cKDTree(tibia.vertices[~inside]).query(tibia.vertices)
-    ray_mm = np.where(inside & (gap_mm < 0.8), 0.0, tibia.fields["ray_mm"])
-    surfaces = {**baseline[1].surfaces, Bone.TIBIA: tibia.with_fields(ray_mm=ray_mm)}
-    after = replace(baseline[1], surfaces=surfaces)
-    plain = by_name(compare(baseline[1], after))["MT", "ThCtAB_aMe"]
-    settings = ChangeSettings(rim_mm=1.0)
-    rim = by_name(compare(baseline[1], after, settings=settings))["MT", "ThCtAB_aMe"]
-    assert plain < -0.03
-    assert rim == pytest.approx(0.0, abs=1e-6)
+    kept = inside & (gap_mm >= by_mm)
+    fields = {
+        "ray_mm": np.where(inside & ~kept, 0.0, tibia.fields["ray_mm"]),
+        "plate": np.where(kept, tibia.fields["plate"], Plate.NONE).astype(np.uint8),
+    }
+    return replace(knee, surfaces={**knee.surfaces, Bone.TIBIA: tibia.with_fields(**fields)})
+
+
+def test_a_border_drawn_otherwise_is_no_loss(
+    baseline: tuple[KneePhantom, KneeMorphometry],
+) -> None:
+    after = drawn_smaller(baseline[1], 0.8)
+    plain = compare(baseline[1], after, settings=ChangeSettings(rim_mm=0.0))
+    assert by_name(plain)["MT", "ThCtAB_aMe"] < -0.03
+    rim = compare(baseline[1], after)
+    assert by_name(rim)["MT", "ThCtAB_aMe"] == pytest.approx(0.0, abs=0.002)
+    assert by_name(rim)["MT", "dAB"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_loss_deeper_than_the_rim_is_seen(
+    baseline: tuple[KneePhantom, KneeMorphometry],
+) -> None:
+    after = drawn_smaller(baseline[1], 5.0)
+    change = by_name(compare(baseline[1], after))
+    assert change["MT", "dAB"] > 100.0
+    assert change["MT", "ThCtAB_aMe"] < -0.3
 
 
 def test_protocol_drift_names_what_differs() -> None:
