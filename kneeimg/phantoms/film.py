@@ -97,7 +97,9 @@ class FilmKnee:
         dish = dish_mm * (np.clip(offset / span, -1.5, 1.5)) ** 2
         # the cubic part makes the two ends of a plateau differ
         skew = 0.3 * np.clip(offset / span, -1.5, 1.5) ** 3
-        return jsw_mm + np.tan(np.deg2rad(self.jlca_deg)) * offset - dish + skew
+        fall = np.tan(np.deg2rad(self.jlca_deg)) * offset
+        height: FloatArray = jsw_mm + fall - dish + skew
+        return height
 
     @property
     def rim_mm(self) -> float:

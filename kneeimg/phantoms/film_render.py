@@ -148,8 +148,8 @@ def _fibula(knee: FilmKnee, u: FloatArray, v: FloatArray) -> FloatArray:
 
 
 def _soft_tissue(knee: FilmKnee, u: FloatArray, v: FloatArray) -> FloatArray:
-    middle, half = knee.femoral_width_mm / 2, 0.72 * knee.femoral_width_mm + 4.0
-    half = half - 0.0012 * np.abs(v) * half  # a leg tapers slightly away from the joint
+    middle, widest = knee.femoral_width_mm / 2, 0.72 * knee.femoral_width_mm + 4.0
+    half = widest * (1 - 0.0012 * np.abs(v))  # a leg tapers slightly away from the joint
     share = np.clip(1 - ((u - middle) / half) ** 2, 0.0, 1.0)
     return SOFT_PER_MM * 120.0 * np.sqrt(share)
 

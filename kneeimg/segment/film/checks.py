@@ -24,6 +24,8 @@ _LEAST_IN_VIEW = 0.80  # share of the outline inside the film
 _BESIDE_TIBIA = (0.0, 0.12, 0.24, 0.46)  # x outside the width, v: where a fibula shows
 _FIBULA_IN_VIEW = 0.95  # share of both sides that must be on the film
 _FIBULA_CLEAR = 0.25  # spreads of the film
+_AT_BORDER, _NEAR_BORDER = 0.012, 0.040  # of the femoral width
+_FAINT = 0.65  # confidence of one femoral edge against the other
 _LEAST_CONTRAST = 0.25  # darkness of a joint space, in spreads of the film
 
 
@@ -58,15 +60,23 @@ def check_edges(
     edges: Mapping[Compartment, MarginLine], shape: tuple[int, ...], width: float
 ) -> None:
     """Refuse a femur whose outer edge runs along the edge of the film: its width is cut."""
-    inner = 0.012 * width
-    medial = float(edges[Compartment.MEDIAL].points[:, 0].min())
-    lateral = float(edges[Compartment.LATERAL].points[:, 0].max())
-    if medial < inner or lateral > shape[1] - 1 - inner:
+    medial, lateral = edges[Compartment.MEDIAL], edges[Compartment.LATERAL]
+    left, right = float(medial.points[:, 0].min()), float(lateral.points[:, 0].max())
+    spare = {Compartment.MEDIAL: left, Compartment.LATERAL: shape[1] - 1 - right}
+    sure = {c: float(np.median(edges[c].confidence)) for c in Compartment}
+    # a cut femur shows some other line near the edge of the film, fainter than its own edge
+    other = {Compartment.MEDIAL: Compartment.LATERAL, Compartment.LATERAL: Compartment.MEDIAL}
+    cut = any(
+        spare[c] < _AT_BORDER * width
+        or (spare[c] < _NEAR_BORDER * width and sure[c] < _FAINT * sure[other[c]])
+        for c in Compartment
+    )
+    if cut:
         raise InputError(
             "the edge of the film cuts the femur",
             code=ReasonCode.JOINT_OUT_OF_VIEW,
             expected="medial and lateral edge of the femur on the film",
-            found=f"edges at columns {medial:.0f} and {lateral:.0f} of {shape[1]}",
+            found=f"edges at columns {left:.0f} and {right:.0f} of {shape[1]}",
             action="use a film that shows the whole joint",
         )
 

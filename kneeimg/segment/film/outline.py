@@ -39,22 +39,30 @@ _TIBIA_EDGE = np.array([(0.08, 0.01), (0.15, 0.03), (0.25, 0.08), (0.35, 0.15), 
 
 def femur_v(x: ArrayLike) -> FloatArray:
     """v of the typical distal femoral margin at each x."""
-    return np.interp(np.asarray(x, dtype=np.float64), _FEMUR[:, 0], _FEMUR[:, 1])
+    value: FloatArray = np.interp(np.asarray(x, dtype=np.float64), _FEMUR[:, 0], _FEMUR[:, 1])
+    return value
 
 
 def tibia_v(x: ArrayLike) -> FloatArray:
     """v of the typical plateau floor at each x."""
-    return np.interp(np.asarray(x, dtype=np.float64), _TIBIA[:, 0], _TIBIA[:, 1])
+    value: FloatArray = np.interp(np.asarray(x, dtype=np.float64), _TIBIA[:, 0], _TIBIA[:, 1])
+    return value
 
 
 def femur_edge_x(v: ArrayLike) -> FloatArray:
     """x of the typical medial femoral edge at each v; the lateral edge is 1 minus it."""
-    return np.interp(np.asarray(v, dtype=np.float64), _FEMUR_EDGE[:, 0], _FEMUR_EDGE[:, 1])
+    value: FloatArray = np.interp(
+        np.asarray(v, dtype=np.float64), _FEMUR_EDGE[:, 0], _FEMUR_EDGE[:, 1]
+    )
+    return value
 
 
 def tibia_edge_x(v: ArrayLike) -> FloatArray:
     """x of the typical medial tibial edge at each v; the lateral edge is 1 minus it."""
-    return np.interp(np.asarray(v, dtype=np.float64), _TIBIA_EDGE[:, 0], _TIBIA_EDGE[:, 1])
+    value: FloatArray = np.interp(
+        np.asarray(v, dtype=np.float64), _TIBIA_EDGE[:, 0], _TIBIA_EDGE[:, 1]
+    )
+    return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -123,7 +123,8 @@ class _Bands:
             rows = np.arange(self.sums.shape[1])
             total = np.interp(stop + 0.5, rows, self.sums[k])
             total = total - np.interp(start + 0.5, rows, self.sums[k])
-            return total / np.maximum(stop - start, 1e-6)
+            average: FloatArray = total / np.maximum(stop - start, 1e-6)
+            return average
 
         bone = np.minimum(mean(top - _STRIP, top - 1), mean(bottom + 1, bottom + _STRIP))
         inner: FloatArray = mean(top + 0 * bottom, np.maximum(bottom, top + 1))
