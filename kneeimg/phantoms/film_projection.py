@@ -72,7 +72,8 @@ def _extreme(surface: FloatArray, highest: bool) -> FloatArray:
     before, here, after = (signed[rows, at + k] for k in (-1, 0, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         gain = (after - before) ** 2 / (8 * (2 * here - before - after))
-    return sign * (here + np.where(np.isfinite(gain), np.clip(gain, 0, 0.2), 0.0))
+    extreme: FloatArray = sign * (here + np.where(np.isfinite(gain), np.clip(gain, 0, 0.2), 0.0))
+    return extreme
 
 
 def _floor(surface: FloatArray) -> FloatArray:

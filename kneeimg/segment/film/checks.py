@@ -24,7 +24,7 @@ _LEAST_IN_VIEW = 0.80  # share of the outline inside the film
 _BESIDE_TIBIA = (0.0, 0.12, 0.24, 0.46)  # x outside the width, v: where a fibula shows
 _FIBULA_IN_VIEW = 0.95  # share of both sides that must be on the film
 _FIBULA_CLEAR = 0.25  # spreads of the film
-_AT_BORDER, _NEAR_BORDER = 0.012, 0.040  # of the femoral width
+_AT_BORDER, _NEAR_BORDER = 0.003, 0.040  # of the femoral width
 _FAINT = 0.65  # confidence of one femoral edge against the other
 _LEAST_CONTRAST = 0.25  # darkness of a joint space, in spreads of the film
 
