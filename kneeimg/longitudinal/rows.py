@@ -73,7 +73,8 @@ class ChangeRow:
     days : Between the visits; NaN when unknown.
     baseline, followup : Values over the same bone area; NaN when not measured.
     change : followup − baseline.
-    change_pct : % of baseline; NaN where baseline is not positive, and for angles.
+    change_pct : % of baseline; NaN where baseline is not positive, for angles and for denuded
+        area.
     change_per_year : change × 365.25 / days; NaN unless days is positive.
     status, reason : Why there is no change.
     change_class, sdc, sdc_source : The change against the smallest detectable one.
@@ -169,7 +170,12 @@ def change_row(
 
 
 def _percent(change: float, baseline: Measurement) -> float:
-    if baseline.unit == "deg" or not baseline.value > 0:
+    """Percent of baseline where that means something.
+
+    Not for angles, nor for denuded area: it begins near 0, and dABp is a percentage itself.
+    """
+    denuded = baseline.quantity in ("dAB", "dABp")
+    if denuded or baseline.unit == "deg" or not baseline.value > 0:
         return math.nan
     return 100.0 * change / baseline.value
 

@@ -116,3 +116,10 @@ def test_films_without_a_counterpart() -> None:
         ("medial", ReasonCode.VISIT_MISSING),
         ("lateral", ReasonCode.NO_BASELINE),
     ]
+
+
+def test_no_percentage_of_a_denuded_area_that_begins_near_zero() -> None:
+    before, after = (Measurement("MT", "dAB", value, "mm^2") for value in (0.1, 12.0))
+    row = change_row(before, after, 365.25)
+    assert row.change == pytest.approx(11.9)
+    assert math.isnan(row.change_pct)
