@@ -1,6 +1,6 @@
 """Make sample_data/: one MR series with its mask and one film of a phantom knee. No patient.
 
-    python scripts/make_sample_data.py
+python scripts/make_sample_data.py
 """
 
 from __future__ import annotations
