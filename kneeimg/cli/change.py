@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import (
-    ExitStatus,
     echo_json,
-    finding_fields,
     number,
     refusals,
     show_finding,
     table,
 )
 from kneeimg.core.anatomy import Side
+from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
     from kneeimg.longitudinal.rows import ChangeRow
@@ -58,7 +57,7 @@ def change(
             {
                 "notice": "For research. Not for diagnosis.",
                 "change": [asdict(row) for row in change.rows],
-                "findings": [finding_fields(finding) for finding in change.findings],
+                "findings": [finding.as_dict() for finding in change.findings],
             }
         )
     else:

@@ -7,33 +7,24 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from kneeimg.errors import Finding, KneeimgError, OutputError, StudyError
-
-
-class ExitStatus(IntEnum):
-    """The numbers a script can rely on."""
-
-    MEASURED = 0
-    USAGE = 1
-    SOME_REFUSED = 2
-    ALL_REFUSED = 3
-    ENVIRONMENT = 4
+from kneeimg.errors import ExitStatus, Finding, KneeimgError, OutputError, StudyError
 
 
 class CommandGroup(TyperGroup):
     """Commands whose usage errors exit with 1, so that 2 always means "some cases refused"."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        standalone = kwargs.get("standalone_mode", True)
+        kwargs["standalone_mode"] = False
+        if not standalone:
+            return super().main(*args, **kwargs)
         try:
-            status = super().main(*args, standalone_mode=False, **kwargs)
+            status = super().main(*args, **kwargs)
         except Exception as error:
             if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
                 raise
@@ -51,7 +42,7 @@ def refusals(as_json: bool = False) -> Iterator[None]:
         yield
     except KneeimgError as error:
         if as_json:
-            echo_json({"status": "refused", "finding": finding_fields(error.finding)})
+            echo_json({"status": "refused", "finding": error.finding.as_dict()})
         show_finding(error.finding)
         raise typer.Exit(int(_status_of(error))) from error
 
@@ -66,12 +57,6 @@ def _status_of(error: KneeimgError) -> ExitStatus:
 def show_finding(finding: Finding) -> None:
     """One finding on standard error, one labelled line per part."""
     typer.echo(f"kneeimg: {finding}", err=True)
-
-
-def finding_fields(finding: Finding) -> dict[str, str]:
-    """A finding as JSON fields, empty ones left out."""
-    names = ("code", "message", "where", "expected", "found", "action")
-    return {name: str(getattr(finding, name)) for name in names if getattr(finding, name)}
 
 
 def json_ready(value: Any) -> Any:

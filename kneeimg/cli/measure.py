@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import (
-    ExitStatus,
     echo_json,
-    finding_fields,
     number,
     refusals,
     show_finding,
     table,
 )
 from kneeimg.core.anatomy import Side
+from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
     from kneeimg.core.measurement import Measurement
@@ -107,7 +106,7 @@ def show_measurements(
                 "knee": title,
                 "notice": "For research. Not for diagnosis.",
                 "measurements": [_fields(row) for row in rows],
-                "findings": [finding_fields(finding) for finding in findings],
+                "findings": [finding.as_dict() for finding in findings],
             }
         )
     else:

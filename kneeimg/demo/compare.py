@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 KEYS = ["participant", "kind", "region", "quantity"]
 
-#: Rows of the two tables: kind, region, quantity, unit shown.
+#: Rows of the two tables: kind, region, quantity; all in mm.
 SHOWN = (
     ("mri", "MT", "ThCtAB_aMe"),
     ("mri", "LT", "ThCtAB_aMe"),
@@ -23,6 +23,9 @@ SHOWN = (
     ("film", "medial", "mJSW"),
     ("film", "lateral", "mJSW"),
 )
+
+
+_SPREAD = ("bias µm", "SD µm", "worst µm")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def compare_values(truth: pd.DataFrame, measurements: pd.DataFrame) -> Compariso
                 *_spread(error),
             )
         )
-    columns = ("quantity", "measured", "true mm", "found mm", "bias µm", "SD µm", "worst µm")
+    columns = ("quantity", "measured", "true mm", "found mm", *_SPREAD)
     return Comparison("True against measured, every visit", columns, tuple(rows))
 
 
@@ -89,8 +92,10 @@ def compare_change(truth: pd.DataFrame, change: pd.DataFrame, arms: pd.DataFrame
                         *_spread(error),
                     )
                 )
-    columns = ("arm", "visit", "quantity", "measured", "true µm", "found µm")
-    columns += ("bias µm", "SD µm", "worst µm")
+    columns = (
+        *("arm", "visit", "quantity", "measured", "true µm", "found µm"),
+        *("bias µm", "SD µm", "worst µm"),
+    )
     return Comparison("True against measured, change since baseline", columns, tuple(rows))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -134,7 +134,7 @@ def _write_film(folder: Path, person: DemoPerson, visit: DemoVisit) -> list[Sequ
 
 
 def _rows(
-    person: DemoPerson, visit: DemoVisit, kind: str, truth: dict[tuple[str, str], float]
+    person: DemoPerson, visit: DemoVisit, kind: str, truth: Mapping[tuple[str, str], float]
 ) -> list[Sequence[object]]:
     head = (person.participant, visit.name, str(person.side), kind)
     return [(*head, region, quantity, repr(value)) for (region, quantity), value in truth.items()]
