@@ -19,8 +19,18 @@ expected, what was found and what to do. A warning is the same `Finding`, record
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, ClassVar
+
+
+class ExitStatus(IntEnum):
+    """Exit status of the command line and of a batch: the numbers a script can rely on."""
+
+    MEASURED = 0
+    USAGE = 1
+    SOME_REFUSED = 2
+    ALL_REFUSED = 3
+    ENVIRONMENT = 4
 
 
 class Behaviour(StrEnum):
@@ -127,6 +137,15 @@ class Finding:
     expected: str = ""
     found: str = ""
     action: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Plain values, empty parts left out.
+
+        >>> Finding(ReasonCode.NO_MASK, "no mask").as_dict()
+        {'code': 'NO_MASK', 'message': 'no mask'}
+        """
+        names = ("code", "message", "where", "expected", "found", "action")
+        return {name: str(getattr(self, name)) for name in names if getattr(self, name)}
 
     def __str__(self) -> str:
         parts = [f"{self.code}: {self.message}"]

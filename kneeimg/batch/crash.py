@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from kneeimg.errors import Finding, ReasonCode
 from kneeimg.io.atomic import write_text
 
 LOGS = "logs"
+_MARK = b"kneeimg failed on this case"
 _SOURCES = Path(__file__).resolve().parents[2]
 
 
@@ -46,13 +47,21 @@ class Crash:
 
     def write_log(self, out: Path, name: str) -> None:
         """Write the trace below OUT/logs."""
-        lines = (f"{self.kind} (its text is left out)", *self.trace)
+        lines = (_MARK.decode(), f"{self.kind} (its text is left out)", *self.trace)
         write_text(out / LOGS / f"{name}.log", "\n".join(lines) + "\n")
 
 
 def clear_logs(out: Path) -> None:
-    """Remove the logs of an earlier run; what still fails is logged again."""
-    shutil.rmtree(out / LOGS, ignore_errors=True)
+    """Remove the logs of an earlier run; what still fails is logged again.
+
+    Only files that a run writes: OUT may be a folder with other things in it.
+    """
+    folder = out / LOGS
+    for log in folder.glob("*.log"):
+        if log.read_bytes().startswith(_MARK):
+            log.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # only when it is empty
 
 
 def _shown(filename: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from kneeimg import __version__
 from kneeimg.errors import Finding
 from kneeimg.io.atomic import canonical_json, sha256_text, write_json, write_text
-from kneeimg.io.results import KneeRecord
+from kneeimg.io.results import DESCRIPTION, KneeRecord
 from kneeimg.io.tables import (
     CHANGE_COLUMNS,
     DISPOSITION_COLUMNS,
@@ -40,7 +40,7 @@ def run_id(plan: Plan) -> str:
 def write_head(plan: Plan, out: Path) -> None:
     """dataset_description.json, participants.tsv and the resolved settings of the run."""
     write_json(
-        out / "dataset_description.json",
+        out / DESCRIPTION,
         {
             "Name": plan.study_id,
             "Layout": "folders in the style of BIDS derivatives; not a BIDS dataset",

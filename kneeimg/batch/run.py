@@ -46,8 +46,9 @@ def run_study(
     InputError
         The folder does not exist.
     OutputError
-        OUT cannot be written, or the disk is full.
+        OUT is INPUT, cannot be written, or the disk is full.
     """
+    _require_apart(source, out)
     study = load_study(study_file) if study_file else None
     plan = plan_cases(source, study, side)
     return run_batch(plan, out, executor=executor, workers=workers, progress=progress, force=force)
@@ -190,6 +191,16 @@ def _pair_line(pair: Pair, report: PairReport) -> str:
     if report.reused:
         return f"{pair.name}: kept"
     return f"{pair.name}: {'compared' if pair.comparable else 'not comparable'}"
+
+
+def _require_apart(source: Path, out: Path) -> None:
+    if source.resolve() == out.resolve():
+        raise OutputError(
+            "the results folder is the input folder",
+            where=out.name,
+            expected="a folder of its own for the results",
+            action="name another folder with -o",
+        )
 
 
 def _silent(done: int, total: int, what: str) -> None:

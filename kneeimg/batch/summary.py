@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
+
+from kneeimg.errors import ExitStatus
 
 #: done, total, what: called once per finished case.
 Progress = Callable[[int, int, str], None]
 
 STATUSES = ("measured", "refused", "missing", "skipped")
-
-
-class ExitStatus(IntEnum):
-    """What a script can rely on."""
-
-    MEASURED = 0
-    SOME_REFUSED = 2
-    ALL_REFUSED = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.radiograph import Radiograph
-from kneeimg.io.results import finding_to_json
 
 
 def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, 
         "rim": _lines(margins.rim),
         "tangent": margins.tangent.tolist(),
         "tibial_axis": None if axis is None else axis.tolist(),
-        "findings": [finding_to_json(finding) for finding in margins.findings],
+        "findings": [finding.as_dict() for finding in margins.findings],
     }
 
 

@@ -21,6 +21,9 @@ from kneeimg.errors import Behaviour, Finding, InputError, ReasonCode, behaviour
 Kind = Literal["mri", "film"]
 KneeStatus = Literal["measured", "refused", "skipped", "missing"]
 
+#: Stands at the top of every results folder and says that kneeimg made it.
+DESCRIPTION = "dataset_description.json"
+
 MODALITY_FOLDERS: Mapping[str, str] = {"mri": "mri", "film": "xr"}
 _SIDE_LETTERS = {Side.LEFT: "L", Side.RIGHT: "R"}
 
@@ -56,6 +59,18 @@ def knee_file(participant: str, visit: str, side: Side | None, suffix: str) -> s
     'sub-001_ses-M06_side-R_femur.vtp'
     """
     return f"sub-{participant}_ses-{visit}_side-{side_letter(side)}_{suffix}"
+
+
+def is_results_folder(folder: Path) -> bool:
+    """Whether kneeimg wrote its results into this folder."""
+    description = folder / DESCRIPTION
+    if not description.is_file():
+        return False
+    try:
+        makers = read_json(description).get("GeneratedBy")
+        return any(maker.get("Name") == "kneeimg" for maker in makers or ())
+    except (InputError, AttributeError, TypeError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +128,8 @@ class KneeRecord:
         return tuple(dict.fromkeys(codes))
 
 
-def finding_to_json(finding: Finding) -> dict[str, str]:
-    """Plain values of a finding, empty parts left out."""
-    names = ("code", "message", "where", "expected", "found", "action")
-    return {name: str(getattr(finding, name)) for name in names if getattr(finding, name)}
-
-
 def finding_from_json(value: Mapping[str, str]) -> Finding:
-    """The finding that :func:`finding_to_json` wrote."""
+    """The finding of which `Finding.as_dict` gave the parts."""
     return Finding(ReasonCode(value["code"]), **{k: v for k, v in value.items() if k != "code"})
 
 
@@ -140,7 +149,7 @@ def record_to_json(record: KneeRecord) -> dict[str, Any]:
         "software_version": record.context.software_version,
         "model_sha256": record.context.model_sha256,
         "protocol": dict(record.protocol),
-        "findings": [finding_to_json(finding) for finding in record.findings],
+        "findings": [finding.as_dict() for finding in record.findings],
         "measurements": [_measurement_to_json(m) for m in record.measurements],
     }
 

@@ -136,20 +136,6 @@ def compare_films(
     return tuple(sorted(rows, key=lambda row: order[row.region, row.quantity]))
 
 
-def protocol_drift(
-    baseline_protocol: Mapping[str, str], followup_protocol: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Names of the acquisition parameters that differ between two visits.
-
-    A parameter that only one visit knows counts as different.
-
-    >>> protocol_drift({"scanner": "A", "coil": "knee"}, {"scanner": "B", "coil": "knee"})
-    ('scanner',)
-    """
-    names = dict.fromkeys((*baseline_protocol, *followup_protocol))
-    return tuple(n for n in names if baseline_protocol.get(n) != followup_protocol.get(n))
-
-
 def _by_name(rows: Iterable[Measurement]) -> dict[tuple[str, str], Measurement]:
     return {(row.region, row.quantity): row for row in rows}
 

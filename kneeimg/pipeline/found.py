@@ -122,12 +122,16 @@ def _add_unusable_files(found: Found, inventory: Inventory) -> None:
 def _people(found: Found, inventory: Inventory) -> list[Person]:
     """Series by participant; series of strangers and of no use are disposed of here."""
     groups: dict[str, list[SeriesRecord]] = defaultdict(list)
+    usable: list[SeriesRecord] = []
     for record in inventory.records:
         if record.skipped or record.kind not in KINDS:
             finding = record.refusal or _not_measured(record)
             found.add_absent(record, finding, status="skipped")
         else:
-            groups[record.person_hash or f"~{record.study_hash or record.folder}"].append(record)
+            usable.append(record)
+    nameless = _nameless_people([record for record in usable if record.person_hash is None])
+    for record in usable:
+        groups[record.person_hash or nameless[record.uid_hash]].append(record)
     if found.study is None:
         width = max(2, len(str(len(groups))))
         # numbered in the order of hashes: the number tells nothing about the PatientID
@@ -137,6 +141,25 @@ def _people(found: Found, inventory: Inventory) -> list[Person]:
             for participant, key in zip(named, sorted(groups), strict=True)
         ]
     return _study_people(found, found.study, groups)
+
+
+def _nameless_people(records: Sequence[SeriesRecord]) -> dict[str, str]:
+    """Series hash to person, where no PatientID says it.
+
+    One study is of one person. So is one frame of reference, which also holds together the
+    echoes of a scan whose study UIDs an anonymiser has torn apart.
+    """
+    person: dict[str, str] = {}
+    for record in records:
+        marks = {record.study_hash, record.frame_uid} - {""} or {record.folder}
+        known = {person[mark] for mark in marks if mark in person}
+        name = min({f"~{mark}" for mark in marks} | known)
+        person |= {mark: name for mark, other in person.items() if other in known}
+        person |= dict.fromkeys(marks, name)
+    return {
+        record.uid_hash: person[record.study_hash or record.frame_uid or record.folder]
+        for record in records
+    }
 
 
 def _study_people(
@@ -309,7 +332,8 @@ def _stranger() -> Finding:
         "the person in the file is not in the participants table",
         expected="a patient_id of participants.csv",
         found="another PatientID, or none",
-        action="add the person to participants.csv, or remove the scan",
+        action="give the patient_id in participants.csv; scans without one go into a folder named "
+        "after the participant",
     )
 
 

@@ -21,7 +21,6 @@ from kneeimg.io.atomic import staging_folder, write_bytes, write_json
 from kneeimg.io.manifests import Verdict, check_manifest, hash_inputs, listed_outputs
 from kneeimg.io.results import (
     KneeRecord,
-    finding_to_json,
     knee_file,
     longitudinal_folder,
     read_json,
@@ -308,7 +307,7 @@ def _write_json(pair: Pair, stage: Path, rows: Sequence[Row], change: KneeChange
             "drift": list(drift_between(pair.baseline.protocol, pair.followup.protocol)),
             "registrations": {b.value: _alignment(r) for b, r in registrations.items()},
             "undetermined_pct": dict(change.undetermined_pct) if change else {},
-            "findings": [finding_to_json(f) for f in change.findings] if change else [],
+            "findings": [f.as_dict() for f in change.findings] if change else [],
             "rows": [{k: _null(v) for k, v in row.items()} for row in rows],
         },
     )

@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kneeimg.batch import BatchSummary, run_batch
-from kneeimg.batch.summary import ExitStatus
 from kneeimg.core.visit import Visit
-from kneeimg.errors import OutputError, ReasonCode
+from kneeimg.errors import ExitStatus, OutputError, ReasonCode
 from kneeimg.io import atomic
 from kneeimg.io.results import KneeRecord
 from kneeimg.pipeline.cases import Case, Plan
@@ -258,9 +257,17 @@ def test_leftovers_of_a_killed_run_are_cleared(
     (out / ".kneeimg-staging/P01_M00_mri_R/half.vtp").write_bytes(b"half")
     (out / "tables/.measurements.csv.kneeimg-tmp").write_bytes(b"half")
     (out / "logs").mkdir()
-    (out / "logs/P01_M00_mri_R.log").write_text("old")
+    (out / "logs/P01_M00_mri_R.log").write_text("kneeimg failed on this case\nold")
     run(plan, out)
     assert tree(out) == before
+
+
+def test_logs_of_others_stay(make_study: MakeStudy, run: Run, tmp_path: Path) -> None:
+    plan, out = make_study("P01_M00"), tmp_path / "out"
+    (out / "logs").mkdir(parents=True)
+    (out / "logs/mine.log").write_text("not of kneeimg")
+    run(plan, out)
+    assert (out / "logs/mine.log").read_text() == "not of kneeimg"
 
 
 def test_nothing_is_written_outside_out(

@@ -15,7 +15,7 @@ from kneeimg.core.measurement import Measurement, Status
 from kneeimg.core.surface import RigidTransform, Surface
 from kneeimg.errors import ReasonCode
 from kneeimg.geometry.rigid import rotation
-from kneeimg.longitudinal.change import CARRIED, KneeChange, compare_knees, protocol_drift
+from kneeimg.longitudinal.change import CARRIED, KneeChange, compare_knees
 from kneeimg.longitudinal.rows import ChangeClass, PrecisionTable, Repeatability
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.regions import planned_measurements
@@ -319,10 +319,3 @@ def test_loss_deeper_than_the_rim_is_seen(
     change = by_name(compare(baseline[1], after))
     assert change["MT", "dAB"] > 100.0
     assert change["MT", "ThCtAB_aMe"] < -0.3
-
-
-def test_protocol_drift_names_what_differs() -> None:
-    before = {"scanner": "A", "coil": "knee", "voxel_mm": "0.7 x 0.365 x 0.365"}
-    after = {"scanner": "B", "coil": "knee", "software": "2"}
-    assert protocol_drift(before, after) == ("scanner", "voxel_mm", "software")
-    assert protocol_drift(before, dict(before)) == ()

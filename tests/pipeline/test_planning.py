@@ -365,3 +365,19 @@ def test_name_in_a_folder_name_is_redacted(scans: Path, plan: Callable[..., Plan
     (case,) = plan(toml=ONE_VISIT).cases
     assert case.source == "[redacted]_[redacted]/dess"
     assert not any("SMITH" in name for name, _ in case.inputs)
+
+
+def test_echoes_without_a_patient_id_and_with_torn_studies_are_one_person(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    for number in (1, 2):
+        folder = _series(scans / f"e{number}", person=None, echo=number, mask=False)
+        for path in folder.glob("*.dcm"):
+            dataset = pydicom.dcmread(path)
+            dataset.StudyInstanceUID = f"1.2.3.{number}"
+            dataset.SeriesInstanceUID = f"1.2.4.{number}"
+            dataset.save_as(path)
+    made = plan(None)
+    assert {item.row.participant for item in made.absent} == {"P01"}
+    assert {code for _, _, code in _codes(made)} == {"AMBIGUOUS_SERIES"}
+    assert "echo_number = 2" in str([item.row.finding for item in made.absent])

@@ -13,7 +13,7 @@ from __future__ import annotations
 from kneeimg.io.dicom.extent import Extent, compare_extent, extent_of
 from kneeimg.io.dicom.films import read_radiograph
 from kneeimg.io.dicom.inventory import find_series
-from kneeimg.io.dicom.records import Inventory, Scanner, SeriesRecord, finding_to_json
+from kneeimg.io.dicom.records import Inventory, Scanner, SeriesRecord
 from kneeimg.io.dicom.selection import matches, matching_rule, select_series
 from kneeimg.io.dicom.volumes import read_volume
 from kneeimg.io.dicom.write_enhanced import write_enhanced_mr
@@ -33,7 +33,6 @@ __all__ = [
     "compare_extent",
     "extent_of",
     "find_series",
-    "finding_to_json",
     "laterality_of",
     "matches",
     "matching_rule",

@@ -16,6 +16,7 @@ from kneeimg.io.dicom.headers import read_header
 from kneeimg.io.dicom.records import Inventory, SeriesRecord
 from kneeimg.io.dicom.selection import selector_for
 from kneeimg.io.dicom.splitting import split
+from kneeimg.io.results import is_results_folder
 from kneeimg.settings.reading import ReadingSettings
 
 #: Known files of other kinds that lie beside images in a study; listed, not complained about.
@@ -100,6 +101,9 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
         yield root, root.name
         return
     for folder, folders, names in os.walk(root):
+        if Path(folder) != root and is_results_folder(Path(folder)):
+            folders.clear()  # what kneeimg wrote is no scan
+            continue
         folders.sort()
         for name in sorted(names):
             path = Path(folder) / name

@@ -144,8 +144,8 @@ class SeriesRecord:
             "uid_hash": self.uid_hash,
             "study_hash": self.study_hash,
             "person_hash": self.person_hash,
-            "findings": [finding_to_json(finding) for finding in self.findings],
-            "refusal": None if self.refusal is None else finding_to_json(self.refusal),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "refusal": None if self.refusal is None else self.refusal.as_dict(),
             "selector": self.selector,
         }
 
@@ -167,19 +167,6 @@ def _common_folder(folders: list[str]) -> str:
             break
         shared.append(a)
     return "/".join(shared)
-
-
-def finding_to_json(finding: Finding) -> dict[str, str]:
-    """A finding as plain text values."""
-    return {
-        "code": str(finding.code),
-        "behaviour": str(behaviour(finding.code)),
-        "message": finding.message,
-        "where": finding.where,
-        "expected": finding.expected,
-        "found": finding.found,
-        "action": finding.action,
-    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,7 +197,7 @@ class Inventory:
         return {
             "n_files": self.n_files,
             "series": [record.to_json() for record in self.records],
-            "findings": [finding_to_json(finding) for finding in self.findings],
+            "findings": [finding.as_dict() for finding in self.findings],
             "other_files": [path.as_posix() for path in self.other_files],
         }
 
