@@ -243,7 +243,10 @@ _R, _S, _F, _N = Behaviour.REFUSE, Behaviour.SKIP, Behaviour.FLAG, Behaviour.NOT
 #: What every code means and what kneeimg does about it; the documentation page is made from this.
 REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.MISSING_SLICES: (_R, "A slice inside the stack is missing; nothing is interpolated"),
-    ReasonCode.EXTENT_MISMATCH: (_F, "Fewer or other end slices than the baseline or the protocol"),
+    ReasonCode.EXTENT_MISMATCH: (
+        _F,
+        "Fewer or other end slices than the protocol; than the baseline: change is refused",
+    ),
     ReasonCode.DUPLICATE_DROPPED: (_N, "The same slice twice with equal pixels; one was dropped"),
     ReasonCode.CONFLICTING_DUPLICATE: (_R, "Two different images at one slice position"),
     ReasonCode.NONUNIFORM_SPACING: (_R, "The distance between slices varies"),
@@ -303,13 +306,13 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.GEOMETRY_INVALID: (_R, "Grids, frames or transforms do not agree"),
     ReasonCode.REGISTRATION_FAILED: (_R, "Follow-up bone could not be aligned with baseline"),
     ReasonCode.NO_BASELINE: (_R, "No measured baseline to compare with"),
-    ReasonCode.PROTOCOL_DRIFT: (_F, "Scanner or protocol differs from baseline"),
+    ReasonCode.PROTOCOL_DRIFT: (
+        _R,
+        "Pixel sizes of the two films come from different sources: no change in millimetres",
+    ),
     ReasonCode.OUTPUT_NOT_WRITABLE: (_R, "The output folder cannot be written"),
     ReasonCode.OUTPUT_FULL: (_R, "No space left for the output"),
-    ReasonCode.OUTPUT_CHANGED: (
-        _N,
-        "An output file no longer matches its manifest; measured again",
-    ),
+    ReasonCode.OUTPUT_CHANGED: (_R, "A result file is gone or no longer what kneeimg wrote"),
     ReasonCode.INTERNAL_ERROR: (_R, "A bug in kneeimg: please report it with the traceback"),
 }
 

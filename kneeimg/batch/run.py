@@ -11,6 +11,7 @@ from pathlib import Path
 from kneeimg.batch.crash import Crash, clear_logs
 from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_tables
 from kneeimg.batch.stage import Engine, run_units
+from kneeimg.batch.stale import withdraw_stale
 from kneeimg.batch.summary import BatchSummary, Progress
 from kneeimg.batch.workers import default_workers
 from kneeimg.core.anatomy import Side
@@ -110,6 +111,14 @@ def run_batch(
             on_crash=_crashed_pair,
             describe=_pair_line,
             progress=progress or _silent,
+        )
+        withdraw_stale(
+            out,
+            plan.participants,
+            (
+                *(case.folder / case.manifest for case in plan.cases),
+                *(pair.manifest for pair in pairs if pair.comparable),
+            ),
         )
         change_rows = [row for report in changes for row in report.rows]
         n_rows = write_tables(out, records, disposition, change_rows)

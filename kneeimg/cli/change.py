@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def change(
-    baseline: Annotated[Path, typer.Argument(help="Label map of the first visit.")],
-    followup: Annotated[Path, typer.Argument(help="Label map of the later visit.")],
+    baseline: Annotated[Path, typer.Argument(help="Label map of the first visit.", exists=True)],
+    followup: Annotated[Path, typer.Argument(help="Label map of the later visit.", exists=True)],
     side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
     days: Annotated[
         float | None, typer.Option(help="Days between the scans, for change per year.")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    source: Annotated[Path, typer.Argument(help="Folder or file to look at.", metavar="DIR")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder or file to look at.", metavar="DIR", exists=True)
+    ],
     study: Annotated[
         Path | None, typer.Option(help="study.toml, to show which of its rules takes a series.")
     ] = None,

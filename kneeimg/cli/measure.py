@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 @measure_app.command("mr")
 def measure_mr(
-    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD or MHA.")],
+    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD or MHA.", exists=True)],
     side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
     scheme: Annotated[
         str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")
@@ -61,7 +61,7 @@ def measure_mr(
 
 @measure_app.command("film")
 def measure_film(
-    film: Annotated[Path, typer.Argument(help="DICOM (CR, DX), PNG or TIFF.")],
+    film: Annotated[Path, typer.Argument(help="DICOM (CR, DX), PNG or TIFF.", exists=True)],
     side: Annotated[
         Side | None, typer.Option(help="Which knee, where the file does not say.")
     ] = None,

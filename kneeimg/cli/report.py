@@ -11,7 +11,9 @@ from kneeimg.cli.frame import refusals
 
 
 def report(
-    out: Annotated[Path, typer.Argument(help="Results folder that `kneeimg run` wrote.")],
+    out: Annotated[
+        Path, typer.Argument(help="Results folder that `kneeimg run` wrote.", exists=True)
+    ],
 ) -> None:
     """Write report/index.html again from the tables and pictures of a results folder.
 

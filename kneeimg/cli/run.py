@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def run(
-    source: Annotated[Path, typer.Argument(help="Folder of DICOM and masks.", metavar="INPUT")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of DICOM and masks.", metavar="INPUT", exists=True)
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Results folder; made if missing.")],
     study: Annotated[
         Path | None, typer.Option(help="study.toml: participants, visits, rules, settings.")

@@ -310,7 +310,9 @@ def _case(
         sides=stated,
         findings=(_unscheduled(visit.day),) if unscheduled else (),
     )
-    case = with_series(case, require_usable(series), person.participant.patient_id)
+    case = with_series(
+        case, require_usable(series), person.participant.patient_id, found.settings.series
+    )
     if case.kind == "film":
         return case
     mask = only_mask(masks_beside(series, found.settings.masks), case.source)

@@ -97,7 +97,7 @@ def _with_image(case: Case, scan: ListedScan, person: Participant, study: Study)
     if _is_plain_image(scan.image):
         return replace(case, image=scan.image, inputs=((scan.image.name, scan.image),))
     series = one_series(scan.image, scan.kind, study.settings)
-    return with_series(case, series, person.patient_id)
+    return with_series(case, series, person.patient_id, study.settings.series)
 
 
 def _with_mask(case: Case, scan: ListedScan, study: Study) -> Case:

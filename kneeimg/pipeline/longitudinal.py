@@ -75,6 +75,13 @@ class Pair:
         both = self.baseline.status == self.followup.status == "measured"
         return both and self.refusal is None
 
+    @property
+    def manifest(self) -> Path:
+        """Manifest of the comparison, relative to OUT."""
+        visit = self.followup.visit
+        label = f"ses-{visit.visit}_side-{side_letter(visit.side)}_{self.followup.kind}"
+        return Path(longitudinal_folder(visit.participant)) / f"manifest_{label}.json"
+
     def identity(self) -> dict[str, Any]:
         """Plain values that name the pair in its manifest."""
         visit = self.followup.visit
@@ -129,9 +136,7 @@ def run_pair(pair: Pair, out: Path, *, force: bool = False) -> PairReport:
     if not pair.comparable:
         return PairReport(rows=unmeasured_rows(pair))
     signature = _signature(pair, out)
-    visit = pair.followup.visit
-    label = f"ses-{visit.visit}_side-{side_letter(visit.side)}_{pair.followup.kind}"
-    manifest = out / longitudinal_folder(visit.participant) / f"manifest_{label}.json"
+    manifest = out / pair.manifest
     verdict = check_manifest(manifest, signature.key)
     if verdict is Verdict.DONE and not force:
         return PairReport(rows=_published_rows(manifest), reused=True)

@@ -106,10 +106,11 @@ def publish_stage(stage: Path, manifest: Path, signature: Signature, status: str
     names = {path.name for path in staged}
     outdated = [path for path in listed_outputs(manifest) if path.name not in names]
     with output_errors(manifest):
-        # without its manifest a half-replaced case counts as not done
-        manifest.unlink(missing_ok=True)
+        # while the manifest stands it tells the next run what is still to go
         for path in outdated:
             path.unlink(missing_ok=True)
+        # without its manifest a half-replaced case counts as not done
+        manifest.unlink(missing_ok=True)
     targets = [manifest.parent / path.name for path in staged]
     for path, target in zip(staged, targets, strict=True):
         publish(path, target)

@@ -13,6 +13,7 @@ from kneeimg.errors import Finding, InputError, MaskError, ReasonCode
 from kneeimg.io.private import private_texts
 from kneeimg.io.results import Kind
 from kneeimg.pipeline.cases import Case, MaskFile, redact
+from kneeimg.settings.reading import SeriesRule
 from kneeimg.settings.study import MaskSettings, StudyFile
 
 if TYPE_CHECKING:
@@ -43,8 +44,13 @@ def require_usable(series: SeriesRecord) -> SeriesRecord:
     return series
 
 
-def with_series(case: Case, series: SeriesRecord, patient_id: str | None = None) -> Case:
-    """The case with a DICOM series as its image.
+def with_series(
+    case: Case,
+    series: SeriesRecord,
+    patient_id: str | None = None,
+    rules: Sequence[SeriesRule] = (),
+) -> Case:
+    """The case with a DICOM series as its image; `rules` are those that chose it.
 
     Raises
     ------
@@ -73,16 +79,21 @@ def with_series(case: Case, series: SeriesRecord, patient_id: str | None = None)
         bilateral=series.bilateral,
         inputs=(*case.inputs, *zip(names, series.files, strict=True)),
         series_uid_hash=series.uid_hash,
-        findings=(*case.findings, *_remarks(series, side_known=agreed is not None)),
+        findings=(*case.findings, *_remarks(series, rules, side_known=agreed is not None)),
         private=(*case.private, *private),
     )
 
 
-def _remarks(series: SeriesRecord, *, side_known: bool) -> tuple[Finding, ...]:
+def _remarks(
+    series: SeriesRecord, rules: Sequence[SeriesRule], *, side_known: bool
+) -> tuple[Finding, ...]:
     """Findings of a series, without the complaint about its side once the side is known."""
+    from kneeimg.io.dicom import against_protocol
+
+    extent = against_protocol(series, rules)
     return tuple(
         finding
-        for finding in series.findings
+        for finding in (*series.findings, *((extent,) if extent else ()))
         if not (side_known and finding.code is ReasonCode.NO_LATERALITY)
     )
 

@@ -72,6 +72,8 @@ class SeriesRule(Settings):
     matrix : Rows and columns.
     slices : Lowest and highest number of slices.
     slice_spacing_mm : Lowest and highest distance between slices in mm.
+    protocol_slices : Slices that the protocol asks for. Not a condition: a series with fewer or
+        more is taken, measured and flagged (EXTENT_MISMATCH).
     view : Projection of a film, "PA" or "AP".
     side : "left" or "right", as the file itself states it.
     uid_hash : Hash of one single series, as `kneeimg inspect` shows it.
@@ -88,6 +90,7 @@ class SeriesRule(Settings):
     matrix: tuple[int, int] | None = None
     slices: tuple[int, int] | None = None
     slice_spacing_mm: tuple[float, float] | None = None
+    protocol_slices: Annotated[int, Field(ge=1)] | None = None
     view: Literal["PA", "AP"] | None = None
     side: Literal["left", "right"] | None = None
     uid_hash: str | None = None

@@ -296,3 +296,17 @@ def test_progress_is_called_once_per_case(make_study: MakeStudy, run: Run, tmp_p
     )
     assert [line[:2] for line in lines] == [(1, 2), (2, 2)]
     assert lines[1][2] == "P02_M00_mri_R: refused NO_BONE"
+
+
+def test_a_visit_that_is_gone_leaves_nothing_of_ours(
+    make_study: MakeStudy, run: Run, tmp_path: Path, tree: Tree
+) -> None:
+    out = tmp_path / "out"
+    run(make_study("P01_M00", "P01_M12"), out)
+    assert (out / "sub-P01/ses-M12/mri/manifest.json").is_file()
+    (out / "sub-P01/notes.txt").write_text("of the user")
+    run(make_study("P01_M00"), out)
+    run(make_study("P01_M00"), tmp_path / "fresh")
+    left = tree(out)
+    assert left.pop("sub-P01/notes.txt") == b"of the user"
+    assert left == tree(tmp_path / "fresh")

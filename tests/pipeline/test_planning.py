@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 from kneeimg.core.anatomy import Side
 from kneeimg.core.grid import Grid
 from kneeimg.core.volume import Volume
-from kneeimg.errors import KneeimgError, ReasonCode
+from kneeimg.errors import Finding, KneeimgError, ReasonCode
 from kneeimg.io.dicom import MrProtocol, Origin, write_mr_series, write_radiograph
 from kneeimg.io.dicom.write_film import FilmTags
 from kneeimg.pipeline.cases import Plan
+from kneeimg.pipeline.longitudinal import pairs_of
+from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import names_of_mask, plan_cases
 from kneeimg.trial.study import load_study
 
@@ -381,3 +384,33 @@ def test_echoes_without_a_patient_id_and_with_torn_studies_are_one_person(
     assert {item.row.participant for item in made.absent} == {"P01"}
     assert {code for _, _, code in _codes(made)} == {"AMBIGUOUS_SERIES"}
     assert "echo_number = 2" in str([item.row.finding for item in made.absent])
+
+
+def test_slices_other_than_the_protocol_are_flagged(scans: Path, plan: Callable[..., Plan]) -> None:
+    _series(scans / "a")
+    rule = "[[series]]\nkind='mri'\nprotocol_slices={}\n"
+    (case,) = plan(toml=ONE_VISIT + rule.format(8)).cases
+    (finding,) = case.findings
+    assert finding.code is ReasonCode.EXTENT_MISMATCH
+    assert "6 slices" in finding.found
+    assert "8 slices" in finding.expected
+    assert plan(toml=ONE_VISIT + rule.format(6)).cases[0].findings == ()
+
+
+def test_a_follow_up_that_lost_its_end_slice_is_not_compared(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    _series(scans / "a", day=0)
+    shorter = _series(scans / "b", day=182)
+    sorted(shorter.glob("*.dcm"))[-1].unlink()
+    made = plan(toml=TWO_VISITS)
+    settings = made.settings.stages()
+    finding = Finding(ReasonCode.NO_MASK, "stands in for a measured record")
+    records = [
+        replace(refused_record(case.visit, "mri", finding, settings), status="measured")
+        for case in made.cases
+    ]
+    (pair,) = pairs_of(made, records)
+    assert pair.refusal is not None
+    assert pair.refusal.code is ReasonCode.EXTENT_MISMATCH
+    assert not pair.comparable

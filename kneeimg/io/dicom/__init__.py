@@ -10,7 +10,7 @@ Writing
 
 from __future__ import annotations
 
-from kneeimg.io.dicom.extent import Extent, compare_extent, extent_of
+from kneeimg.io.dicom.extent import Extent, against_protocol, compare_extent, extent_of
 from kneeimg.io.dicom.films import read_radiograph
 from kneeimg.io.dicom.inventory import find_series
 from kneeimg.io.dicom.records import Inventory, Scanner, SeriesRecord
@@ -30,6 +30,7 @@ __all__ = [
     "Origin",
     "Scanner",
     "SeriesRecord",
+    "against_protocol",
     "compare_extent",
     "extent_of",
     "find_series",

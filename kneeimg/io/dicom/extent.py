@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kneeimg.errors import Finding, ReasonCode
 from kneeimg.io.dicom.records import SeriesRecord
+from kneeimg.io.dicom.selection import matching_rule
+from kneeimg.settings.reading import SeriesRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,15 @@ def compare_extent(record: SeriesRecord, reference: SeriesRecord | Extent) -> Fi
         found=_say(own),
         action="check for lost end slices; compare visits only where both show the joint",
     )
+
+
+def against_protocol(record: SeriesRecord, rules: Sequence[SeriesRule]) -> Finding | None:
+    """EXTENT_MISMATCH if the rule that takes a series asks for another number of slices."""
+    number, own = matching_rule(record, rules), extent_of(record)
+    wanted = None if number is None else rules[number].protocol_slices
+    if own is None or wanted is None:
+        return None
+    return compare_extent(record, Extent(wanted, own.spacing_mm))
 
 
 def _say(extent: Extent) -> str:

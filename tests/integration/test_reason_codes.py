@@ -1,0 +1,185 @@
+"""Every reason code is produced by something, and a test of this table proves it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kneeimg import errors
+from kneeimg.core.grid import Grid
+from kneeimg.errors import GeometryError, InputError, KneeimgError, ReasonCode
+from kneeimg.io.results import read_json, read_record
+
+TESTS = Path(__file__).resolve().parents[1]
+ROOT = TESTS.parent
+_SERIES, _FILMS = "io/test_dicom_series.py", "io/test_dicom_films.py"
+_FINDER, _PLANS = "segment/test_film.py", "pipeline/test_planning.py"
+_KNEES, _HERE = "measure/test_morphometry.py", "integration/test_reason_codes.py"
+
+#: Code to the test whose fixture makes it appear.
+PROOFS = {
+    "MISSING_SLICES": (_SERIES, "test_missing_slices"),
+    "EXTENT_MISMATCH": (_PLANS, "test_slices_other_than_the_protocol_are_flagged"),
+    "DUPLICATE_DROPPED": (_SERIES, "test_equal_duplicate_is_dropped_and_spacing_stays"),
+    "CONFLICTING_DUPLICATE": (_SERIES, "test_conflicting_duplicate"),
+    "NONUNIFORM_SPACING": (_SERIES, "test_nonuniform_spacing"),
+    "SHEARED_STACK": (_SERIES, "test_sheared_stack"),
+    "MIXED_ORIENTATION": (_SERIES, "test_mixed_orientation"),
+    "MIXED_FRAMES": (_SERIES, "test_mixed_frames"),
+    "LOCALIZER": (_SERIES, "test_localizer_by_image_type"),
+    "SPACING_TAG_DISAGREES": (_SERIES, "test_spacing_tag_disagrees"),
+    "AMBIGUOUS_SERIES": (_SERIES, "test_ambiguous_series_gives_selectors_that_work"),
+    "NO_GEOMETRY": (_SERIES, "test_no_geometry"),
+    "TOO_FEW_SLICES": (_SERIES, "test_too_few_slices"),
+    "UNSUPPORTED_TRANSFER_SYNTAX": (_SERIES, "test_unsupported_transfer_syntax"),
+    "LOSSY_COMPRESSED": (_SERIES, "test_lossy_compressed_is_flagged"),
+    "TRUNCATED_PIXEL_DATA": (_SERIES, "test_truncated_pixel_data"),
+    "NOT_DICOM": (_SERIES, "test_not_dicom_and_the_rest_goes_on"),
+    "BAD_DICOM": (_SERIES, "test_bad_dicom"),
+    "NOT_AN_IMAGE": (_SERIES, "test_not_an_image"),
+    "UNSUPPORTED_IMAGE": (_SERIES, "test_unsupported_image"),
+    "TOO_LARGE": (_SERIES, "test_too_large_file_is_refused_from_its_header"),
+    "NO_RULE_MATCHES": (_SERIES, "test_no_rule_matches"),
+    "NO_PIXEL_SPACING": (_FILMS, "test_no_pixel_size_means_no_millimetres"),
+    "ZERO_PIXEL_SPACING": (_FILMS, "test_no_pixel_size_means_no_millimetres"),
+    "INVERTED_POLARITY": (_FINDER, "test_inverted_polarity_is_corrected_and_recorded"),
+    "IMPLANT_SUSPECTED": (_FINDER, "test_implant_is_refused"),
+    "OBJECT_IN_VIEW": (_FINDER, "test_bead_beside_the_joint_is_flagged_and_does_not_matter"),
+    "JOINT_OUT_OF_VIEW": (_FINDER, "test_cut_joint_is_refused"),
+    "KNEE_NOT_FOUND": (_FINDER, "test_what_is_no_knee_is_refused"),
+    "BONE_ON_BONE": (_FINDER, "test_bone_on_bone_is_zero"),
+    "MARGIN_UNCERTAIN": ("measure/test_joint_space.py", "test_unsure_margins_are_flagged"),
+    "NO_LATERALITY": (_SERIES, "test_side_missing"),
+    "LATERALITY_CONFLICT": (_SERIES, "test_side_tags_that_disagree"),
+    "SUBJECT_MISMATCH": (_PLANS, "test_stranger_is_refused_without_his_number"),
+    "VISIT_OUT_OF_WINDOW": (
+        _PLANS,
+        "test_scan_outside_every_window_is_measured_flagged_and_unscheduled",
+    ),
+    "VISIT_MISSING": (_PLANS, "test_visits_follow_from_dates_and_missing_ones_are_rows"),
+    "DUPLICATE_SCAN": (_PLANS, "test_two_scans_in_one_window_keep_the_nearest"),
+    "BAD_STUDY_FILE": ("settings/test_study_file.py", "test_typo_names_file_key_and_nearest_key"),
+    "BAD_STUDY_ID": (
+        "trial/test_study_tables.py",
+        "test_ids_that_could_leave_the_folder_are_refused",
+    ),
+    "NO_MASK": (_PLANS, "test_no_mask_and_several_masks"),
+    "AMBIGUOUS_MASK": (_PLANS, "test_no_mask_and_several_masks"),
+    "BAD_MASK_FILE": ("io/test_label_maps.py", "test_bad_mask_file"),
+    "MASK_GRID_MISMATCH": ("io/test_label_maps.py", "test_mask_on_another_grid"),
+    "EMPTY_MASK": ("io/test_label_maps.py", "test_empty_mask"),
+    "NO_BONE": (_KNEES, "test_empty_and_boneless_maps_are_refused"),
+    "UNKNOWN_LABEL": ("io/test_label_maps.py", "test_unknown_label_names_values_and_counts"),
+    "TISSUE_MISSING": (_KNEES, "test_missing_tissues_leave_rows_with_a_reason"),
+    "REGION_EMPTY": (_KNEES, "test_one_tibial_plate_only"),
+    "FRAME_UNDEFINED": ("measure/test_joint_space.py", "test_swapped_edges_are_refused"),
+    "RAY_MISSED": (
+        "measure/test_thickness.py",
+        "test_a_ray_without_an_end_is_undetermined_and_never_zero",
+    ),
+    "UNDETERMINED_SHARE": (
+        "measure/test_thickness.py",
+        "test_a_ray_without_an_end_is_undetermined_and_never_zero",
+    ),
+    "IMPLAUSIBLE_THICKNESS": (
+        _KNEES,
+        "test_coarse_voxels_and_implausible_thickness_are_flagged",
+    ),
+    "BONE_CUT_BY_VIEW": (
+        "measure/test_thickness.py",
+        "test_cartilage_cut_by_the_image_edge_is_undetermined",
+    ),
+    "FRAGMENTED_CARTILAGE": (_KNEES, "test_islands_are_flagged_and_specks_are_not_plates"),
+    "COARSE_GRID": (_KNEES, "test_coarse_voxels_and_implausible_thickness_are_flagged"),
+    "GEOMETRY_INVALID": (_HERE, "test_grids_that_do_not_agree"),
+    "REGISTRATION_FAILED": (
+        "longitudinal/test_registration.py",
+        "test_the_opposite_knee_is_refused_and_named",
+    ),
+    "NO_BASELINE": ("pipeline/test_pairs.py", "test_unmeasured_visits_keep_their_rows"),
+    "PROTOCOL_DRIFT": (
+        "pipeline/test_pairs.py",
+        "test_millimetres_of_different_calibration_are_not_compared",
+    ),
+    "OUTPUT_NOT_WRITABLE": (
+        "batch/test_batch.py",
+        "test_unwritable_output_is_refused_before_anything_runs",
+    ),
+    "OUTPUT_FULL": (
+        "batch/test_batch.py",
+        "test_full_disk_stops_with_a_code_and_keeps_old_results",
+    ),
+    "OUTPUT_CHANGED": (_HERE, "test_results_that_are_no_longer_ours"),
+    "INTERNAL_ERROR": (
+        "batch/test_batch.py",
+        "test_every_planned_measurement_has_exactly_one_row",
+    ),
+}
+
+
+@cache
+def _tests_of(name: str) -> dict[str, str]:
+    """Test functions of a file with their source, decorators included."""
+    text = (TESTS / name).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    found = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef):
+            start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            found[node.name] = "\n".join(lines[start - 1 : node.end_lineno])
+    return found
+
+
+@cache
+def _package() -> str:
+    files = sorted((ROOT / "kneeimg").rglob("*.py"))
+    return "\n".join(p.read_text(encoding="utf-8") for p in files if p.name != "errors.py")
+
+
+def test_the_table_lists_every_code() -> None:
+    assert set(PROOFS) == {code.value for code in ReasonCode}
+
+
+@pytest.mark.parametrize("code", PROOFS)
+def test_a_named_test_makes_the_code_appear(code: str) -> None:
+    name, test = PROOFS[code]
+    source = _tests_of(name).get(test)
+    assert source is not None, f"{name} has no {test}"
+    assert re.search(rf"\b{code}\b", source), f"{test} does not look for {code}"
+
+
+@pytest.mark.parametrize("code", list(ReasonCode))
+def test_something_in_the_package_produces_the_code(code: ReasonCode) -> None:
+    classes = [item for item in vars(errors).values() if isinstance(item, type)]
+    default = {cls.default_code for cls in classes if issubclass(cls, KneeimgError)}
+    assert code in default or f"ReasonCode.{code.value}" in _package()
+
+
+def test_the_page_of_codes_is_current() -> None:
+    page = (ROOT / "docs" / "reason-codes.md").read_text(encoding="utf-8")
+    for code, (behaviour, meaning) in errors.REASONS.items():
+        assert f"| `{code}` | {behaviour} | {meaning} |" in page, "run scripts/make_reason_codes.py"
+    assert page.count("\n| `") == len(ReasonCode)
+
+
+def test_grids_that_do_not_agree() -> None:
+    first, second = (Grid((2, 2, 2), np.diag([mm, mm, mm, 1.0]), "1.2") for mm in (1.0, 1.1))
+    with pytest.raises(GeometryError) as caught:
+        first.require_same(second)
+    assert caught.value.code is ReasonCode.GEOMETRY_INVALID
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"participant": "P01"}'])
+def test_results_that_are_no_longer_ours(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "sub-P01_measurements.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_record(path)
+    assert caught.value.code is ReasonCode.OUTPUT_CHANGED
+    with pytest.raises(InputError, match="OUTPUT_CHANGED"):
+        read_json(tmp_path / "gone.json")
