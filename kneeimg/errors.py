@@ -128,7 +128,7 @@ class Finding:
     where : File (relative), series or value it concerns.
     expected : What kneeimg needed.
     found : What was there instead.
-    action : What the user can do about it.
+    action : What the user can do about it; left empty, what usually helps with this code.
     """
 
     code: ReasonCode
@@ -138,11 +138,15 @@ class Finding:
     found: str = ""
     action: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.action:
+            object.__setattr__(self, "action", USUAL_ACTIONS.get(self.code, ""))
+
     def as_dict(self) -> dict[str, str]:
         """Plain values, empty parts left out.
 
-        >>> Finding(ReasonCode.NO_MASK, "no mask").as_dict()
-        {'code': 'NO_MASK', 'message': 'no mask'}
+        >>> Finding(ReasonCode.EMPTY_MASK, "no voxel", action="draw it").as_dict()
+        {'code': 'EMPTY_MASK', 'message': 'no voxel', 'action': 'draw it'}
         """
         names = ("code", "message", "where", "expected", "found", "action")
         return {name: str(getattr(self, name)) for name in names if getattr(self, name)}
@@ -314,6 +318,40 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.OUTPUT_FULL: (_R, "No space left for the output"),
     ReasonCode.OUTPUT_CHANGED: (_R, "A result file is gone or no longer what kneeimg wrote"),
     ReasonCode.INTERNAL_ERROR: (_R, "A bug in kneeimg: please report it with the traceback"),
+}
+
+
+_EXPORT = "copy or export the file again"
+_OTHER_EXPORT = "export the series again; if it is so on the scanner, leave it out"
+
+#: What usually helps, for findings that have nothing more precise to say.
+USUAL_ACTIONS: dict[ReasonCode, str] = {
+    ReasonCode.DUPLICATE_DROPPED: "none needed; remove the second copy",
+    ReasonCode.NONUNIFORM_SPACING: _OTHER_EXPORT,
+    ReasonCode.LOCALIZER: "none needed",
+    ReasonCode.SPACING_TAG_DISAGREES: "none needed; check the export if slices look missing",
+    ReasonCode.NO_GEOMETRY: _OTHER_EXPORT,
+    ReasonCode.TOO_FEW_SLICES: "give the folder with all slices of the series",
+    ReasonCode.LOSSY_COMPRESSED: "use the original images if they exist",
+    ReasonCode.TRUNCATED_PIXEL_DATA: _EXPORT,
+    ReasonCode.NOT_DICOM: "none needed; export it again if it should be an image",
+    ReasonCode.BAD_DICOM: _EXPORT,
+    ReasonCode.NOT_AN_IMAGE: "none needed",
+    ReasonCode.UNSUPPORTED_IMAGE: "none needed; give MR series, or grey films (CR, DX)",
+    ReasonCode.TOO_LARGE: "raise the limit in [reading] if the size is right",
+    ReasonCode.NO_MASK: "put a mask beside the series, or name it in scans.csv",
+    ReasonCode.BAD_MASK_FILE: "export the mask again as NIfTI, NRRD or MHA with whole numbers",
+    ReasonCode.EMPTY_MASK: "export the mask again; it may be of another structure or scan",
+    ReasonCode.LATERALITY_CONFLICT: "find out which side is right and correct the other source",
+    ReasonCode.SUBJECT_MISMATCH: "correct participants.csv or the file name, or remove the scan",
+    ReasonCode.BAD_STUDY_FILE: "correct it and run again",
+    ReasonCode.BAD_STUDY_ID: "use 1 to 32 letters, digits or hyphens",
+    ReasonCode.REGION_EMPTY: "look at the label map on its image",
+    ReasonCode.FRAME_UNDEFINED: "look at the bones on the picture; they may be cut or mislabelled",
+    ReasonCode.OUTPUT_NOT_WRITABLE: "choose an output folder that you may write to",
+    ReasonCode.OUTPUT_FULL: "free some space and run again: finished cases are kept",
+    ReasonCode.OUTPUT_CHANGED: "run again: what is missing is measured again",
+    ReasonCode.INTERNAL_ERROR: "please report it with the log",
 }
 
 
