@@ -10,7 +10,7 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.radiograph import Radiograph
 from kneeimg.core.visit import Visit
 from kneeimg.errors import InputError, ReasonCode
-from kneeimg.io.atomic import write_bytes
+from kneeimg.io.atomic import require_writable, write_bytes
 from kneeimg.longitudinal.change import KneeChange, compare_knees
 from kneeimg.pipeline.cases import MaskFile
 from kneeimg.pipeline.film import MeasuredFilm, knees_to_measure, measure_film, write_film_files
@@ -48,7 +48,7 @@ def measure_mask(
 
 def write_knee(knee: MeasuredKnee, path: Path, out: Path) -> None:
     """Label map, thickness map, surfaces and pictures of the knee of a mask into a folder."""
-    out.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
     write_knee_files(knee, out, Visit(label_of(path), _VISIT, knee.side))
 
 
@@ -86,7 +86,7 @@ def _read_film(path: Path, side: Side | None, pixel_spacing_mm: float | None) ->
 
 def write_film(film: MeasuredFilm, path: Path, out: Path) -> None:
     """Margins and picture of one knee of a film into a folder."""
-    out.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
     write_film_files(film, out, Visit(label_of(path), _VISIT, film.side))
 
 
@@ -127,7 +127,7 @@ def write_change(result: MaskChange, followup: Path, out: Path) -> None:
     from kneeimg.io.meshes import write_surface
     from kneeimg.report.figures import change_views
 
-    out.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
     side, name = result.baseline.side, label_of(followup)
     for bone, surface in result.change.surfaces.items():
         write_surface(surface, out / f"{name}_{bone}_change.vtp", side=side)

@@ -55,6 +55,8 @@ def write_report(out: Path) -> Path:
     for old in [*folder.glob("sub-*.html"), *folder.glob(f"{_COURSES}/*.png")]:
         if old not in written:  # of a participant who is no longer in the tables
             old.unlink()
+    with contextlib.suppress(OSError):
+        (folder / _COURSES).rmdir()  # only when it is empty
     return folder / "index.html"
 
 

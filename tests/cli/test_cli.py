@@ -133,6 +133,15 @@ def test_unknown_label_values_are_named(knee: LabelMap, tmp_path: Path) -> None:
     assert "42" in err
 
 
+def test_a_place_that_cannot_be_written_is_an_environment_error(mask: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in ("file", "file/below"):
+        command = ("measure", "mr", mask, "--side", "right", "-o", tmp_path / out)
+        status, _, err = invoke(*command)
+        assert status == 4
+        assert "OUTPUT_NOT_WRITABLE" in err
+
+
 def test_change_of_a_mask_against_itself_is_zero(mask: Path, tmp_path: Path) -> None:
     status, out, _ = invoke(
         "change", mask, mask, "--side", "right", "--days", 365, "--json", "-o", tmp_path

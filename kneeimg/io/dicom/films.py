@@ -114,6 +114,7 @@ def _require_film(header: Header, where: str) -> None:
             where=where,
             expected="one grey projection image",
             found=f"{modality or 'no modality'}, {pixels.samples} samples, {pixels.frames} frames",
+            action="give a CR or DX film; an MR mask is measured with kneeimg measure mr",
         )
 
 
