@@ -41,6 +41,7 @@ def inspect(
     study.toml.
     """
     from kneeimg.io.dicom import find_series
+    from kneeimg.pipeline.sources import public_inventory
     from kneeimg.settings.reading import ReadingSettings
     from kneeimg.settings.study import StudyFile
     from kneeimg.settings.toml import load_toml
@@ -48,9 +49,11 @@ def inspect(
     with refusals(as_json):
         settings = load_toml(study, StudyFile) if study else None
         reading = settings.reading if settings else ReadingSettings()
-        inventory = find_series(source, reading)
+        found = find_series(source, reading)
         rules = settings.series if settings else ()
-        verdicts = [_verdict(record, rules, side) for record in inventory.records]
+        # judged on what the files say, shown without what is private
+        verdicts = [_verdict(record, rules, side) for record in found.records]
+        inventory = public_inventory(found)
         if as_json:
             content = inventory.to_json()
             for entry, verdict in zip(content["series"], verdicts, strict=True):

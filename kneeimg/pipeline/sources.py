@@ -12,12 +12,12 @@ from kneeimg.core.laterality import combine_sides
 from kneeimg.errors import Finding, InputError, MaskError, ReasonCode
 from kneeimg.io.private import private_texts
 from kneeimg.io.results import Kind
-from kneeimg.pipeline.cases import Case, MaskFile, redact
+from kneeimg.pipeline.cases import Case, MaskFile, redact, redacted_finding
 from kneeimg.settings.reading import SeriesRule
 from kneeimg.settings.study import MaskSettings, StudyFile
 
 if TYPE_CHECKING:
-    from kneeimg.io.dicom import SeriesRecord
+    from kneeimg.io.dicom import Inventory, SeriesRecord
 
 
 def one_series(path: Path, kind: Kind, settings: StudyFile) -> SeriesRecord:
@@ -103,6 +103,28 @@ def private_of(series: SeriesRecord) -> tuple[str, ...]:
     texts = private_texts(series.files[0]) if series.files else ()
     own = (series.patient_id,) if series.patient_id else ()
     return tuple(dict.fromkeys((*own, *texts)))
+
+
+def public_inventory(inventory: Inventory) -> Inventory:
+    """The inventory as it may be shown: names and numbers also gone from folder names."""
+    private = {text for record in inventory.records for text in private_of(record)}
+
+    def shown(record: SeriesRecord) -> SeriesRecord:
+        return replace(
+            record,
+            slices=tuple(replace(s, name=redact(s.name, private)) for s in record.slices),
+            description=redact(record.description, private),
+            selector=redact(record.selector, private),
+            findings=tuple(redacted_finding(f, private) for f in record.findings),
+            refusal=record.refusal and redacted_finding(record.refusal, private),
+        )
+
+    return replace(
+        inventory,
+        records=tuple(shown(record) for record in inventory.records),
+        findings=tuple(redacted_finding(f, private) for f in inventory.findings),
+        other_files=tuple(Path(redact(p.as_posix(), private)) for p in inventory.other_files),
+    )
 
 
 def masks_beside(series: SeriesRecord, settings: MaskSettings) -> tuple[Path, ...]:

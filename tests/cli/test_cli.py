@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,15 @@ def test_inspect_shows_which_rule_takes_a_series(series: Path, tmp_path: Path) -
     study.write_text('[[series]]\nkind = "film"\n[[series]]\nkind = "mri"\ndescription = "DESS"\n')
     out = invoke("inspect", series, "--study", study, "--side", "left")[1]
     assert "rule 2" in out
+
+
+def test_inspect_redacts_folders_named_after_the_person(series: Path, tmp_path: Path) -> None:
+    scans = tmp_path / "clinic"
+    shutil.move(series, scans / "secret-77_scans" / "dess")
+    for flags in ((), ("--json",)):
+        _, out, err = invoke("inspect", scans, *flags)
+        assert "SECRET-77" not in (out + err).upper()
+        assert "[redacted]" in out
 
 
 def test_inspect_names_a_missing_slice(series: Path) -> None:
