@@ -103,6 +103,7 @@ class ReasonCode(StrEnum):
     UNDETERMINED_SHARE = "UNDETERMINED_SHARE"
     IMPLAUSIBLE_THICKNESS = "IMPLAUSIBLE_THICKNESS"
     BONE_CUT_BY_VIEW = "BONE_CUT_BY_VIEW"
+    SHORT_SHAFT = "SHORT_SHAFT"
     FRAGMENTED_CARTILAGE = "FRAGMENTED_CARTILAGE"
     COARSE_GRID = "COARSE_GRID"
     GEOMETRY_INVALID = "GEOMETRY_INVALID"
@@ -305,6 +306,7 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.UNDETERMINED_SHARE: (_F, "A notable share of the region is undetermined"),
     ReasonCode.IMPLAUSIBLE_THICKNESS: (_F, "Mean thickness far outside the published range"),
     ReasonCode.BONE_CUT_BY_VIEW: (_F, "The edge of the field of view cuts the joint surface"),
+    ReasonCode.SHORT_SHAFT: (_F, "Too little shaft in view to place the femoral borders well"),
     ReasonCode.FRAGMENTED_CARTILAGE: (_F, "Cartilage consists of many islands"),
     ReasonCode.COARSE_GRID: (_F, "Voxels too large for the thickness that is claimed"),
     ReasonCode.GEOMETRY_INVALID: (_R, "Grids, frames or transforms do not agree"),

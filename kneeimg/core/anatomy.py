@@ -79,6 +79,42 @@ class Plate(IntEnum):
     P = 8  # patella
 
 
+class Subregion(IntEnum):
+    """Disjoint parts of a plate, as coded in the `subregion` field of a surface.
+
+    Tibia: central ellipse and the anterior, posterior, external and internal part of the ring
+    around it. Central femoral condyles: external, central and internal third. Patella: medial and
+    lateral facet. External is away from the middle of the knee, internal towards it. The codes
+    are stable.
+    """
+
+    NONE = 0  # outside tAB, or on a plate that is not subdivided
+    cMT = 1
+    aMT = 2
+    pMT = 3
+    eMT = 4
+    iMT = 5
+    cLT = 6
+    aLT = 7
+    pLT = 8
+    eLT = 9
+    iLT = 10
+    ecMF = 11
+    ccMF = 12
+    icMF = 13
+    ecLF = 14
+    ccLF = 15
+    icLF = 16
+    mP = 17
+    lP = 18
+
+
+#: Plate to the subregions that it is cut into, in reading order.
+SUBREGIONS_OF: Mapping[Plate, tuple[Subregion, ...]] = {
+    plate: tuple(part for part in Subregion if part.name.endswith(plate.name))
+    for plate in (Plate.MT, Plate.LT, Plate.cMF, Plate.cLF, Plate.P)
+}
+
 #: Reported plates in reading order, each as the disjoint plates it is made of.
 PLATE_UNIONS: Mapping[str, tuple[Plate, ...]] = {
     "MT": (Plate.MT,),
@@ -93,11 +129,13 @@ PLATE_UNIONS: Mapping[str, tuple[Plate, ...]] = {
     "P": (Plate.P,),
 }
 
-#: Aggregates are sums of thickness over plates (never means).
+#: Aggregates are sums of thickness over regions (never means).
 AGGREGATE_SUMS: Mapping[str, tuple[str, ...]] = {
     "MFTC": ("MT", "cMF"),
     "LFTC": ("LT", "cLF"),
     "FTJ": ("MT", "cMF", "LT", "cLF"),
+    "cMFTC": ("cMT", "ccMF"),
+    "cLFTC": ("cLT", "ccLF"),
 }
 
 PLATE_BONES: Mapping[str, Bone] = {
@@ -111,6 +149,16 @@ PLATE_BONES: Mapping[str, Bone] = {
     "LF": Bone.FEMUR,
     "TrF": Bone.FEMUR,
     "P": Bone.PATELLA,
+}
+
+#: Every reported region (plates and their unions, then subregions) and its bone.
+REGION_BONES: Mapping[str, Bone] = {
+    **PLATE_BONES,
+    **{
+        part.name: PLATE_BONES[plate.name]
+        for plate, parts in SUBREGIONS_OF.items()
+        for part in parts
+    },
 }
 
 

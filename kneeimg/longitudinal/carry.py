@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from kneeimg.core.anatomy import Plate
+from kneeimg.core.anatomy import Plate, Subregion
 from kneeimg.core.surface import RigidTransform, Surface
 from kneeimg.geometry.closest import MeshIndex
 from kneeimg.measure.tab import with_tab
@@ -29,7 +29,7 @@ class PairedBone:
 
     Attributes
     ----------
-    baseline, followup : The same mesh with the same `plate` and each visit's `ray_mm`,
+    baseline, followup : The same mesh with the same `plate` and `subregion` and each visit's `ray_mm`,
         `thickness_mm`, `state`, cartilage volume and articular area. A vertex that is
         undetermined at one visit is undetermined in both.
     """
@@ -79,6 +79,8 @@ def pair_bone(
     plate = np.asarray(baseline.fields["plate"], dtype=np.uint8)
     unsure = _unsure_rim(baseline.vertices, inside, inside & ~within & ~lost, settings.rim_mm)
     plate = np.where(unsure, np.uint8(Plate.NONE), plate)
+    parts = np.where(unsure, np.uint8(Subregion.NONE), baseline.fields["subregion"])
+    baseline = baseline.with_fields(subregion=parts.astype(np.uint8))
     before = with_tab(baseline.with_fields(ray_mm=ray_before), plate, morphometry)
     amounts = _carried_amounts(followup, points, np.flatnonzero(inside), len(inside))
     after = with_tab(baseline.with_fields(ray_mm=ray_after, **amounts), plate, morphometry)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kneeimg.core.anatomy import AGGREGATE_SUMS, PLATE_BONES, PLATE_UNIONS, Bone, VertexState
+from kneeimg.core.anatomy import AGGREGATE_SUMS, REGION_BONES, Bone, VertexState
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding, ReasonCode, RegistrationError
 from kneeimg.longitudinal.carry import PairedBone, pair_bone
 from kneeimg.longitudinal.registration import Registration, register_bone
 from kneeimg.longitudinal.rows import ChangeRow, PrecisionTable, Repeatability, change_row
-from kneeimg.measure.regions import summarise
+from kneeimg.measure.regions import region_mask, summarise
 from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 
@@ -34,7 +34,8 @@ class KneeChange:
     rows : One for each planned measurement, in that order, also where nothing can be compared.
     surfaces : Bone to its baseline surface, baseline frame, with the vertex fields `change_mm`
         (follow-up − baseline; NaN outside tAB and where a visit has no value), `baseline_mm`,
-        `followup_mm`, `state` and `state_followup` (`VertexState`) and `plate`.
+        `followup_mm`, `state` and `state_followup` (`VertexState`), `plate` and
+        `subregion`.
     registrations : Bone to its alignment.
     undetermined_pct : Region to the share of its area without a value at one of the visits, %.
     findings : Why a bone could not be compared.
@@ -78,7 +79,7 @@ def compare_knees(
 
     Notes
     -----
-    Each bone is aligned on its own. tAB and plates of the baseline are carried to the follow-up,
+    Each bone is aligned on its own. tAB, plates and subregions of the baseline are carried to the follow-up,
     so both values of a row belong to the same bone points and may differ from the visits' own
     measurements. Points that are undetermined at one visit are left out of both, and so is the
     border of a plate where the visits draw it differently (`ChangeSettings.rim_mm`). Cartilage
@@ -165,7 +166,7 @@ def _absent(
 
 
 def _regions_of(bone: Bone) -> tuple[str, ...]:
-    return tuple(region for region in PLATE_UNIONS if PLATE_BONES[region] is bone)
+    return tuple(region for region, own in REGION_BONES.items() if own is bone)
 
 
 def _bone_problem(
@@ -215,12 +216,12 @@ def _on(bone: Bone, finding: Finding) -> Finding:
 def _undetermined_pct(pairs: Mapping[Bone, PairedBone]) -> dict[str, float]:
     """Region to the share of its area that has no value at one of the visits."""
     shares = {}
-    for region, plates in PLATE_UNIONS.items():
-        pair = pairs.get(PLATE_BONES[region])
+    for region, bone in REGION_BONES.items():
+        pair = pairs.get(bone)
         if pair is None:
             continue
         fields = pair.baseline.fields
-        area = np.where(np.isin(fields["plate"], plates), fields["area_mm2"], 0.0)
+        area = np.where(region_mask(pair.baseline, region), fields["area_mm2"], 0.0)
         if area.sum() > 0:
             lost = area[fields["state"] == VertexState.UNDETERMINED].sum()
             shares[region] = float(100.0 * lost / area.sum())
@@ -269,7 +270,7 @@ def _rows(
 
 def _worst_rms_mm(region: str, registrations: Mapping[Bone, Registration]) -> float:
     """Largest residual of the bones of a region; NaN when one of them is not aligned."""
-    bones = {PLATE_BONES[member] for member in AGGREGATE_SUMS.get(region, (region,))}
+    bones = {REGION_BONES[member] for member in AGGREGATE_SUMS.get(region, (region,))}
     if not bones <= registrations.keys():
         return math.nan
     return max(registrations[bone].rms_mm for bone in bones)
@@ -287,6 +288,7 @@ def _change_map(pair: PairedBone) -> Surface:
         state=pair.baseline.fields["state"],
         state_followup=pair.followup.fields["state"],
         plate=pair.baseline.fields["plate"],
+        subregion=pair.baseline.fields["subregion"],
         area_mm2=pair.baseline.fields["area_mm2"],
         normals=pair.baseline.fields["normals"],
     )

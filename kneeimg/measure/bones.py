@@ -12,8 +12,9 @@ from kneeimg.core.anatomy import Bone, Plate
 from kneeimg.core.surface import Surface
 from kneeimg.geometry.affines import apply_affine
 from kneeimg.measure.canonical import CanonicalKnee
-from kneeimg.measure.frames import BoneFrame, femur_frame, tibia_frame
+from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
 from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
+from kneeimg.measure.subregions import subregion_codes
 from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set
 from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
 from kneeimg.measure.thickness import articular_area, bone_to_articular, without_wall_foot
@@ -31,10 +32,12 @@ class MeasuredBone:
     ----------
     surface : Whole bone, local mm, with the vertex fields of `KneeMorphometry.surfaces`.
     frame_found : Whether the plates could be told apart.
+    frame : Anatomical frame, local mm; None without cartilage or when none was found.
     """
 
     surface: Surface
     frame_found: bool
+    frame: BoneFrame | None = None
 
 
 def measure_bone(
@@ -50,16 +53,19 @@ def measure_bone(
     if bone.cartilage not in knee.boxes:
         return MeasuredBone(_surface(mesh), True)
     surface = _with_rays(_surface(mesh), levels, mesh, settings)
-    would_be = _would_be_plates(bone, mesh, surface.fields["ray_mm"], settings)
-    if would_be is None:
+    framed = _would_be_plates(bone, mesh, surface.fields["ray_mm"], settings)
+    if framed is None:
         return MeasuredBone(surface, False)
+    would_be, frame = framed
     shape = np.array(levels.bone.shape)
     at_edge = np.any((mesh.index < 0.5) | (mesh.index > shape - 1.5), axis=1)
     plate = plates_from_cover(
         surface.fields["ray_mm"], mesh.area_mm2, mesh.faces, would_be, at_edge, settings
     )
     surface = _with_volume(surface, plate, levels)
-    return MeasuredBone(with_tab(surface, plate, settings), True)
+    parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
+    surface = with_tab(surface, plate, settings).with_fields(subregion=parts)
+    return MeasuredBone(surface, True, frame)
 
 
 def _with_rays(
@@ -83,6 +89,7 @@ def _surface(mesh: Mesh) -> Surface:
         "ray_mm": np.zeros(count),
         "state": np.zeros(count, dtype=np.uint8),
         "plate": np.zeros(count, dtype=np.uint8),
+        "subregion": np.zeros(count, dtype=np.uint8),
         "area_mm2": mesh.area_mm2,
         "normals": mesh.normals,
         "volume_mm3": np.zeros(count),
@@ -97,28 +104,26 @@ def _would_be_plates(
     mesh: Mesh,
     ray_mm: FloatArray,
     settings: MorphometrySettings,
-) -> Plates | None:
-    """(V,) plate on which each vertex would lie if covered; None without an anatomical frame."""
-    if bone is Bone.PATELLA:
-        return np.full(len(ray_mm), int(Plate.P), dtype=np.uint8)
+) -> tuple[Plates, BoneFrame] | None:
+    """(V,) plate on which each vertex would lie if covered, and the bone's anatomical frame; None
+    without one."""
     covered = covered_by(ray_mm, settings)
     shape = (mesh.vertices, mesh.normals, mesh.area_mm2, covered)
+    frame = _FRAMES[bone](*shape)
+    if frame is None:
+        return None
+    if bone is Bone.PATELLA:
+        return np.full(len(ray_mm), int(Plate.P), dtype=np.uint8), frame
     if bone is Bone.TIBIA:
-        frame = tibia_frame(*shape)
-        if frame is None:
-            return None
         x_mm = frame.coordinates(mesh.vertices)[:, 0]
-        return tibia_plates(frame, mesh.vertices, tibia_split_mm(x_mm, mesh.area_mm2, covered))
-    frame = femur_frame(*shape)
-    return None if frame is None else _femur_plates(frame, mesh.vertices, settings)
-
-
-def _femur_plates(
-    frame: BoneFrame, vertices: FloatArray, settings: MorphometrySettings
-) -> Plates | None:
-    coordinates = frame.coordinates(vertices)
+        split_mm = tibia_split_mm(x_mm, mesh.area_mm2, covered)
+        return tibia_plates(frame, mesh.vertices, split_mm), frame
+    coordinates = frame.coordinates(mesh.vertices)
     lines = femur_lines(coordinates, settings.femur_fraction)
-    return None if lines is None else lines.plate_of(coordinates)
+    return None if lines is None else (lines.plate_of(coordinates), frame)
+
+
+_FRAMES = {Bone.FEMUR: femur_frame, Bone.TIBIA: tibia_frame, Bone.PATELLA: patella_frame}
 
 
 def _with_volume(surface: Surface, plate: Plates, levels: LevelSets) -> Surface:

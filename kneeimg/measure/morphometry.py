@@ -27,7 +27,8 @@ class KneeMorphometry:
 
         - `thickness_mm`: mm where measured, 0 where denuded, NaN where undetermined or outside tAB
         - `ray_mm`: ray distance at every vertex, 0 on bare bone, NaN where the ray failed
-        - `state` (`VertexState`), `plate` (`Plate`), `area_mm2`, `normals` (V, 3)
+        - `state` (`VertexState`), `plate` (`Plate`), `subregion` (`Subregion`), `area_mm2`,
+          `normals` (V, 3)
         - `volume_mm3`, `articular_mm2`, `articular_mm3`: cartilage volume, articular area and
           articular area × distance to bone that lie over the vertex
     findings : What a reader should know about the input; the rows concerned carry the codes.

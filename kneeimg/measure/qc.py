@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kneeimg.core.anatomy import PLATE_BONES, PLATE_UNIONS, Bone, Tissue
+from kneeimg.core.anatomy import PLATE_UNIONS, REGION_BONES, Bone, Tissue
 from kneeimg.core.measurement import Measurement
 from kneeimg.errors import Finding, ReasonCode
 from kneeimg.measure.bones import MeasuredBone
 from kneeimg.measure.canonical import Box, CanonicalKnee
+from kneeimg.measure.frames import SHAFT_WANTED_MM
 from kneeimg.settings.morphometry import MorphometrySettings
 
 #: Cartilage that is not part of one of these many largest pieces, in % of its volume, is islands.
@@ -30,8 +31,8 @@ class RegionFinding:
 
 
 def regions_of(bone: Bone) -> tuple[str, ...]:
-    """Plates and their unions on one bone."""
-    return tuple(region for region in PLATE_UNIONS if PLATE_BONES[region] is bone)
+    """Plates, their unions and subregions on one bone."""
+    return tuple(region for region, own in REGION_BONES.items() if own is bone)
 
 
 def absent_regions(
@@ -51,13 +52,13 @@ def absent_regions(
 
 
 def input_findings(
-    knee: CanonicalKnee, bones: Iterable[Bone], settings: MorphometrySettings
+    knee: CanonicalKnee, bones: Mapping[Bone, MeasuredBone], settings: MorphometrySettings
 ) -> tuple[RegionFinding, ...]:
-    """Findings about the label map itself: voxel size, field of view, islands."""
+    """Findings about the label map itself: voxel size, field of view, shaft, islands."""
     found = [*_coarse(knee, settings)]
-    for bone in bones:
+    for bone, measured in bones.items():
         if bone.cartilage in knee.boxes:
-            found += [*_cut(knee, bone), *_islands(knee, bone)]
+            found += [*_cut(knee, bone), *_short_shaft(bone, measured), *_islands(knee, bone)]
     return tuple(found)
 
 
@@ -65,8 +66,8 @@ def result_findings(measurements: Iterable[Measurement]) -> tuple[Finding, ...]:
     """Findings about thickness values that carry a flag of their own."""
     found = []
     for row in measurements:
-        if row.quantity != "ThCcAB_aMe" or row.aggregate:
-            continue
+        if row.quantity != "ThCcAB_aMe" or row.region not in PLATE_UNIONS:
+            continue  # subregions carry their codes, the plate's finding names them
         for code in (ReasonCode.IMPLAUSIBLE_THICKNESS, ReasonCode.UNDETERMINED_SHARE):
             if code in row.flags:
                 text = f"{row.region}: mean thickness {row.value:.2f} mm"
@@ -95,7 +96,7 @@ def _coarse(knee: CanonicalKnee, settings: MorphometrySettings) -> list[RegionFi
         found=f"{edge:.2f} mm",
         action="compare only with visits of the same voxel size",
     )
-    return [RegionFinding(finding, tuple(PLATE_UNIONS))]
+    return [RegionFinding(finding, tuple(REGION_BONES))]
 
 
 def _cut(knee: CanonicalKnee, bone: Bone) -> list[RegionFinding]:
@@ -120,6 +121,23 @@ def _cut(knee: CanonicalKnee, bone: Bone) -> list[RegionFinding]:
         where=str(bone),
         found=", ".join(sides),
         action="areas and volumes of this bone are those in view only",
+    )
+    return [RegionFinding(finding, regions_of(bone))]
+
+
+def _short_shaft(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
+    """Whether too little shaft is in view to fix the axis to which the borders run parallel."""
+    frame = measured.frame
+    if frame is None or not frame.has_short_shaft:
+        return []
+    stands_in = "the scanner's axis stands in" if frame.shaft_mm == 0 else ""
+    finding = Finding(
+        ReasonCode.SHORT_SHAFT,
+        f"too little shaft of the {bone} in view to place the borders of its plates well",
+        where=str(bone),
+        expected=f"{SHAFT_WANTED_MM:g} mm above the flare of the condyles",
+        found="; ".join(filter(None, (f"{frame.shaft_mm:.1f} mm", stands_in))),
+        action="compare plates of this bone only with visits of the same field of view",
     )
     return [RegionFinding(finding, regions_of(bone))]
 

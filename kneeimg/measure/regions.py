@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import AGGREGATE_SUMS, PLATE_BONES, PLATE_UNIONS, Bone, VertexState
+from kneeimg.core.anatomy import (
+    AGGREGATE_SUMS,
+    PLATE_UNIONS,
+    REGION_BONES,
+    Bone,
+    Plate,
+    Subregion,
+    VertexState,
+)
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
@@ -38,7 +46,12 @@ QUANTITY_UNITS: Mapping[str, str] = {
     "VCtAB": "mm",
 }
 
-#: Quantities whose sum over plates is reported for MFTC, LFTC and FTJ.
+#: Further quantities of the central subregions: mean of the lowest and highest 1 % of the area.
+EXTREME_UNITS: Mapping[str, str] = {"ThCtAB_aMiv": "mm", "ThCtAB_aMav": "mm"}
+EXTREME_REGIONS = ("cMT", "cLT", "ccMF", "ccLF")
+EXTREME_SHARE = 0.01
+
+#: Quantities whose sum over regions is reported for the aggregates MFTC, cMFTC, FTJ, ...
 SUMMED = ("VC", "tAB", "cAB", "dAB", "AC", "ThCtAB_aMe", "ThCcAB_aMe")
 
 
@@ -62,9 +75,30 @@ def planned_measurements() -> tuple[tuple[str, str, str], ...]:
     >>> planned_measurements()[0]
     ('MT', 'VC', 'mm^3')
     """
-    plates = [(r, q, unit) for r in PLATE_UNIONS for q, unit in QUANTITY_UNITS.items()]
+    parts = [(r, q, unit) for r in REGION_BONES for q, unit in quantity_units(r).items()]
     sums = [(region, q, QUANTITY_UNITS[q]) for region in AGGREGATE_SUMS for q in SUMMED]
-    return tuple(plates + sums)
+    return tuple(parts + sums)
+
+
+def quantity_units(region: str) -> Mapping[str, str]:
+    """Quantity to unit of every row of one region (not of a sum)."""
+    return {**QUANTITY_UNITS, **EXTREME_UNITS} if region in EXTREME_REGIONS else QUANTITY_UNITS
+
+
+def region_mask(surface: Surface, region: str) -> NDArray[np.bool_]:
+    """(V,) vertices of a plate, a union of plates or a subregion, inside tAB.
+
+    Raises
+    ------
+    KeyError
+        For a region that is neither.
+    """
+    plate = surface.fields["plate"]
+    if region in PLATE_UNIONS:
+        return np.isin(plate, [int(code) for code in PLATE_UNIONS[region]])
+    here = surface.fields["subregion"] == int(Subregion[region])
+    inside: NDArray[np.bool_] = here & (plate != int(Plate.NONE))
+    return inside
 
 
 def summarise(
@@ -93,13 +127,13 @@ def summarise(
     One Measurement per entry of :func:`planned_measurements`, in that order.
     """
     rows: dict[tuple[str, str], Measurement] = {}
-    for region in PLATE_UNIONS:
+    for region, bone in REGION_BONES.items():
         reason = (absent or {}).get(region)
-        part = None if reason else _part(surfaces.get(PLATE_BONES[region]), region)
+        part = None if reason else _part(surfaces.get(bone), region)
         values = {} if part is None else _values(part)
         context = {"method": method, "tab_source": _source(part, region, tab_source)}
         codes = _codes(values, part, settings) + tuple((flags or {}).get(region, ()))
-        for quantity, unit in QUANTITY_UNITS.items():
+        for quantity, unit in quantity_units(region).items():
             value = values.get(quantity, math.nan)
             if math.isnan(value):
                 why = reason or _why_missing(part)
@@ -118,8 +152,7 @@ def _part(surface: Surface | None, region: str) -> _Part | None:
     if surface is None:
         return None
     fields = surface.fields
-    codes = [int(plate) for plate in PLATE_UNIONS[region]]
-    inside = np.isin(fields["plate"], codes)
+    inside = region_mask(surface, region)
     if not inside.any() or fields["area_mm2"][inside].sum() <= 0:
         return None
     return _Part(
@@ -147,7 +180,7 @@ def _values(part: _Part) -> dict[str, float]:
         "VCtAB": part.volume_mm3 / total,
     }
     if covered == 0:
-        return values | {"ThCtAB_aMe": 0.0, "ThCtAB_aSD": 0.0}
+        return values | {"ThCtAB_aMe": 0.0, "ThCtAB_aSD": 0.0} | dict.fromkeys(EXTREME_UNITS, 0.0)
     if not measured.any():
         return values
     mean_mm, sd_mm = _mean_sd(part.ray_mm[measured], part.area_mm2[measured])
@@ -155,11 +188,14 @@ def _values(part: _Part) -> dict[str, float]:
         mean_mm = 0.5 * (mean_mm + part.articular_mm3 / part.articular_mm2)
     over_tab = np.where(measured, part.ray_mm, 0.0)[known]
     sd_tab_mm = _mean_sd(over_tab, part.area_mm2[known])[1]
+    thinnest_mm, thickest_mm = _extremes(over_tab, part.area_mm2[known], EXTREME_SHARE)
     mean_tab_mm = mean_mm * covered / total
     return values | {
         "ThCtAB_aMe": mean_tab_mm,
         "ThCtAB_aSD": sd_tab_mm,
         "ThCtAB_aCV": 100.0 * sd_tab_mm / mean_tab_mm,
+        "ThCtAB_aMiv": thinnest_mm,
+        "ThCtAB_aMav": thickest_mm,
         "ThCcAB_aMe": mean_mm,
         "ThCcAB_aSD": sd_mm,
     }
@@ -174,6 +210,24 @@ def _mean_sd(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
     share = weights / weights.sum()
     mean = float((share * values).sum())
     return mean, math.sqrt(float((share * (values - mean) ** 2).sum()))
+
+
+def _extremes(values: FloatArray, weights: FloatArray, share: float) -> tuple[float, float]:
+    """Weighted means of the lowest and of the highest `share` of the weight.
+
+    >>> _extremes(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 1.0]), 0.5)
+    (1.5, 3.0)
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, weight = values[order], weights[order]
+    part = share * weight.sum()
+
+    def lowest(some: FloatArray, own: FloatArray) -> float:
+        before = np.cumsum(own) - own
+        used = np.clip(part - before, 0.0, own)  # the last vertex counts in part
+        return float(used @ some / used.sum())
+
+    return lowest(ordered, weight), lowest(ordered[::-1], weight[::-1])
 
 
 def _source(part: _Part | None, region: str, given: str | Mapping[str, str] | None) -> str:
@@ -209,7 +263,7 @@ def _why_missing(part: _Part | None) -> ReasonCode:
 
 
 def _sum(region: str, rows: list[Measurement]) -> Measurement:
-    """Sum over plates; missing as soon as one is, with the reason of the first."""
+    """Sum over regions; missing as soon as one is, with the reason of the first."""
     first = rows[0]
     sources = tuple(dict.fromkeys(row.tab_source for row in rows if row.tab_source))
     context = {"method": first.method, "tab_source": " + ".join(sources), "aggregate": "sum"}

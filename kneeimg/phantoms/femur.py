@@ -52,6 +52,7 @@ class FemurShape(Shape):
     shaft_half_ml_mm: float = 14.0
     shaft_half_ap_mm: float = 13.0
     flare_length_mm: float = 28.0
+    flare_ap_length_mm: float = 12.0
     shaft_top_z_mm: float = 200.0
 
 
@@ -147,14 +148,20 @@ class Femur:
         return result
 
     def _shaft(self, points: FloatArray) -> FloatArray:
-        """Metaphysis that flares into the condyles, and shaft along z."""
+        """Metaphysis that flares into the condyles, and shaft along z.
+
+        Seen from the side the cortices of real femora are straight from 60 mm above the distal
+        end (10 label maps: the posterior cortex moves by 5 to 12 mm below that and by less than
+        1 mm per 10 mm above), while the width still tapers: the two flares differ in length.
+        """
         s = self.shape
         x, y, z = points.T
-        rise = np.maximum(z - s.roof_z_mm + 6.0, 0.0) / s.flare_length_mm
-        flare = np.exp(-(rise**2))
-        centre_y = s.shaft_y_mm * (1.0 - flare)
+        rise = np.maximum(z - s.roof_z_mm + 6.0, 0.0)
+        flare = np.exp(-((rise / s.flare_length_mm) ** 2))
+        flare_ap = np.exp(-((rise / s.flare_ap_length_mm) ** 2))
+        centre_y = s.shaft_y_mm * (1.0 - flare_ap)
         half_ml = s.shaft_half_ml_mm + (s.distal_radius_mm - 2.5 - s.shaft_half_ml_mm) * flare
-        half_ap = s.shaft_half_ap_mm + 4.0 * flare
+        half_ap = s.shaft_half_ap_mm + 4.0 * flare_ap
         across = np.maximum(
             np.abs(x) - 0.4 * half_ml * flare, 0.0
         )  # a rounded box near the condyles

@@ -13,7 +13,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kneeimg.core.anatomy import AGGREGATE_SUMS, PLATE_UNIONS, Bone, Plate, Side, Tissue
+from kneeimg.core.anatomy import (
+    AGGREGATE_SUMS,
+    PLATE_UNIONS,
+    Bone,
+    Plate,
+    Side,
+    Subregion,
+    Tissue,
+)
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import RigidTransform
@@ -26,8 +34,9 @@ from kneeimg.phantoms.fibula import Fibula, FibulaShape
 from kneeimg.phantoms.partial_volume import Raster, bone_and_cartilage
 from kneeimg.phantoms.patella import Patella, PatellaShape
 from kneeimg.phantoms.placement import denuded_centre, place_patella, place_tibia
+from kneeimg.phantoms.subregions import subregion_borders
 from kneeimg.phantoms.tibia import Tibia, TibiaShape
-from kneeimg.phantoms.truth import STEP_MM, Borders, Totals, integrate
+from kneeimg.phantoms.truth import STEP_MM, Borders, Totals, cells_of, sum_over
 
 FloatArray = NDArray[np.float64]
 
@@ -229,8 +238,8 @@ class KneePhantom:
         """Exact (region, quantity) values; they do not depend on side and pose.
 
         Quantities are VC (mm³), tAB, cAB, dAB, AC (mm²), dABp (%), VCtAB, ThCtAB_aMe and
-        ThCcAB_aMe (mm); regions are the reported plates and the sums MFTC, LFTC, FTJ (thickness
-        only). `aMe` is the mean of bone -> articular (area-weighted on the bone) and articular ->
+        ThCcAB_aMe (mm); regions are the reported plates, their subregions and the sums MFTC, LFTC,
+        FTJ, cMFTC, cLFTC (thickness only). `aMe` is the mean of bone -> articular (area-weighted on the bone) and articular ->
         bone (area-weighted on the articular surface); ThCtAB is ThCcAB times cAB / tAB, so that
         denuded bone counts 0.
 
@@ -239,24 +248,32 @@ class KneePhantom:
         femur_fraction : Border between central and posterior condyle, as a fraction of the way
             from the notch line to the posterior end.
         """
-        totals = self._plate_totals(femur_fraction)
+        totals, parts_totals = self._totals(femur_fraction)
         result: dict[tuple[str, str], float] = {}
         for region, plates in PLATE_UNIONS.items():
             union = sum((totals[plate] for plate in plates), start=Totals())
             result.update({(region, name): v for name, v in union.quantities().items()})
+        for part, values in parts_totals.items():
+            result.update({(part.name, name): v for name, v in values.quantities().items()})
         for region, parts in AGGREGATE_SUMS.items():
             for name in ("ThCtAB_aMe", "ThCcAB_aMe"):
                 result[region, name] = sum(result[part, name] for part in parts)
         return result
 
-    def _plate_totals(self, femur_fraction: float) -> dict[Plate, Totals]:
-        totals: dict[Plate, Totals] = {}
+    def _totals(self, femur_fraction: float) -> tuple[dict[Plate, Totals], dict[Subregion, Totals]]:
+        """Integrals over every plate and over every subregion."""
+        plates: dict[Plate, Totals] = {}
+        parts: dict[Subregion, Totals] = {}
         for bone, sheet in self.sheets.items():
-            plates = _PLATES_OF[bone]
-            regions = [_borders(sheet.bone, plate, femur_fraction) for plate in plates]
-            values = integrate(sheet, sheet.bone.patches(STEP_MM), regions)
-            totals.update(zip(plates, values, strict=True))
-        return totals
+            own = {p: _borders(sheet.bone, p, femur_fraction) for p in _PLATES_OF[bone]}
+            cells = cells_of(sheet, sheet.bone.patches(STEP_MM))
+            cut: dict[Subregion, Borders] = {}
+            for plate, borders in own.items():
+                cut |= subregion_borders(cells, plate, borders)
+            values = sum_over(cells, (*own.values(), *cut.values()))
+            plates |= dict(zip(own, values, strict=False))
+            parts |= dict(zip(cut, values[len(own) :], strict=True))
+        return plates, parts
 
 
 def _borders(bone: CartilageBone, plate: Plate, femur_fraction: float) -> Borders:

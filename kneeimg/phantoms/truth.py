@@ -78,25 +78,24 @@ def _ratio(value: float, total: float) -> float:
     return value / total if total > 0.0 else float("nan")
 
 
-def integrate(
-    sheet: Sheet, patches: Iterable[Patch], regions: Sequence[Borders]
-) -> tuple[Totals, ...]:
+def cells_of(sheet: Sheet, patches: Iterable[Patch]) -> tuple[PatchCells, ...]:
+    """The cells of all patches that reach into the sheet."""
+    cropped = (_cropped(patch, sheet) for patch in patches)
+    return tuple(PatchCells(sheet, patch) for patch in cropped if patch is not None)
+
+
+def sum_over(cells: Iterable[PatchCells], regions: Sequence[Borders]) -> tuple[Totals, ...]:
     """Integrals over every region of one sheet.
 
     Parameters
     ----------
-    sheet : Cartilage and its bone.
-    patches : Cells that cover the total subchondral bone area.
+    cells : The cells of the sheet.
     regions : Per region its borders on the surface, beside the edge of the sheet itself.
     """
     totals = [Totals() for _ in regions]
-    for patch in patches:
-        inner = _cropped(patch, sheet)
-        if inner is None:
-            continue
-        cells = _Cells(sheet, inner)
+    for patch in cells:
         for number, borders in enumerate(regions):
-            totals[number] += cells.totals(borders)
+            totals[number] += patch.totals(borders)
     return tuple(totals)
 
 
@@ -116,11 +115,16 @@ def _span(used: NDArray[np.bool_]) -> slice:
     return slice(max(int(where[0]) - 1, 0), int(where[-1]) + 2)
 
 
-class _Cells:
-    """The cells of one patch: areas, thickness, cover; regions are weighed against them."""
+class PatchCells:
+    """The cells of one patch: areas, thickness, cover; regions are weighed against them.
+
+    Attributes
+    ----------
+    corners : (n + 1, m + 1, 3) mm.
+    """
 
     def __init__(self, sheet: Sheet, patch: Patch) -> None:
-        self._corners = patch.points
+        self.corners = patch.points
         flat = patch.points.reshape(-1, 3)
         shape = patch.points.shape[:2]
         corner_mm = sheet.thickness(flat).reshape(shape)
@@ -138,10 +142,7 @@ class _Cells:
 
     def totals(self, borders: Borders) -> Totals:
         """Integrals over the cells inside all borders."""
-        shape = self._corners.shape[:2]
-        share = np.ones_like(self._t_mm)
-        for level in borders(self._corners.reshape(-1, 3)):
-            share = share * _cell_share(level.reshape(shape))
+        share = self._share(borders)
         covered = share * self._cover
         return Totals(
             tab_mm2=float((share * self._bone_mm2).sum()),
@@ -151,6 +152,18 @@ class _Cells:
             over_bone=float((covered * self._bone_mm2 * self._t_mm).sum()),
             over_articular=float((covered * self._articular_mm2 * self._t_mm).sum()),
         )
+
+    def area_mm2(self, borders: Borders) -> FloatArray:
+        """(n, m) area of every cell that lies inside the sheet and all borders."""
+        result: FloatArray = self._share(borders) * self._bone_mm2
+        return result
+
+    def _share(self, borders: Borders) -> FloatArray:
+        """(n, m) share of every cell inside all borders."""
+        share = np.ones_like(self._t_mm)
+        for level in borders(self.corners.reshape(-1, 3)):
+            share = share * _cell_share(level.reshape(self.corners.shape[:2]))
+        return share
 
 
 def _cell_mean(corner: FloatArray) -> FloatArray:
