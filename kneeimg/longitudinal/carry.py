@@ -29,8 +29,8 @@ class PairedBone:
 
     Attributes
     ----------
-    baseline, followup : The same mesh with the same `plate` and `subregion` and each visit's `ray_mm`,
-        `thickness_mm`, `state`, cartilage volume and articular area. A vertex that is
+    baseline, followup : The same mesh with the same `plate` and `subregion` and each visit's
+        `ray_mm`, `thickness_mm`, `state`, cartilage volume and articular area. A vertex that is
         undetermined at one visit is undetermined in both.
     """
 

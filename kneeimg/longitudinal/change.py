@@ -79,12 +79,12 @@ def compare_knees(
 
     Notes
     -----
-    Each bone is aligned on its own. tAB, plates and subregions of the baseline are carried to the follow-up,
-    so both values of a row belong to the same bone points and may differ from the visits' own
-    measurements. Points that are undetermined at one visit are left out of both, and so is the
-    border of a plate where the visits draw it differently (`ChangeSettings.rim_mm`). Cartilage
-    volume is summed over the same carried plates. The patella is small and fits other people's
-    patellae almost as well as its own: it is refused when femur and tibia both are.
+    Each bone is aligned on its own. tAB, plates and subregions of the baseline are carried to the
+    follow-up, so both values of a row belong to the same bone points and may differ from the
+    visits' own measurements. Points that are undetermined at one visit are left out of both, and
+    so is the border of a plate where the visits draw it differently (`ChangeSettings.rim_mm`).
+    Cartilage volume is summed over the same carried plates. The patella is small and fits other
+    people's patellae almost as well as its own: it is refused when femur and tibia both are.
     """
     settings = settings or ChangeSettings()
     morphometry = morphometry or MorphometrySettings()

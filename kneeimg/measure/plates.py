@@ -34,22 +34,27 @@ class FemurLines:
     ----------
     notch_x_mm : Middle of the intercondylar notch (medial axis).
     notch_y_mm : Notch line: the anterior edge of the notch (posterior axis). In front is TrF.
-    medial_end_mm, lateral_end_mm : Posterior end of each condyle.
+    medial_end_mm, lateral_end_mm : Posterior end of each condyle (posterior, proximal axis). What
+        lies above it is the back of the condyle that curves forward again, never its central part.
     fraction : Part of the way from the notch line to that end which is central.
     """
 
     notch_x_mm: float
     notch_y_mm: float
-    medial_end_mm: float
-    lateral_end_mm: float
+    medial_end_mm: tuple[float, float]
+    lateral_end_mm: tuple[float, float]
     fraction: float
 
     def plate_of(self, coordinates_mm: FloatArray) -> NDArray[np.uint8]:
         """(N,) plate on which points (N, 3), given in the femur's frame, would lie."""
-        x, y = coordinates_mm[:, 0], coordinates_mm[:, 1]
+        x, y, z = coordinates_mm.T
         medial = x > self.notch_x_mm
-        end = np.where(medial, self.medial_end_mm, self.lateral_end_mm)
+        end, height = (
+            np.where(medial, *ends)
+            for ends in zip(self.medial_end_mm, self.lateral_end_mm, strict=True)
+        )
         posterior = y > self.notch_y_mm + self.fraction * (end - self.notch_y_mm)
+        posterior |= z > height
         central = np.where(medial, int(Plate.cMF), int(Plate.cLF))
         behind = np.where(medial, int(Plate.pMF), int(Plate.pLF))
         plate = np.where(posterior, behind, central)
@@ -84,7 +89,8 @@ def femur_lines(coordinates_mm: FloatArray, fraction: float) -> FemurLines | Non
     strip = np.abs(x - valley) <= _STRIP_MM
     corner = _mean_of_top(y[strip], reach[strip])
     medial = x > valley
-    return FemurLines(valley, corner, float(y[medial].max()), float(y[~medial].max()), fraction)
+    ends = [(float(y[c].max()), _mean_of_top(z[c], y[c])) for c in (medial, ~medial)]
+    return FemurLines(valley, corner, ends[0], ends[1], fraction)
 
 
 def _mean_of_top(values: FloatArray, height: FloatArray, depth: float = 0.25) -> float:

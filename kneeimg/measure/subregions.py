@@ -57,7 +57,9 @@ def _code(prefix: str, plate: Plate) -> int:
     return int(Subregion[f"{prefix}{plate.name}"])
 
 
-def _cut_tibia(plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray) -> Codes:
+def _cut_tibia(
+    plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray
+) -> Codes:
     """Central ellipse and the four parts of the ring around it."""
     outward, behind = _ellipse_coordinates(plate, frame, points_mm, area_mm2)
     radius = np.hypot(outward, behind)
@@ -96,7 +98,9 @@ def _ellipse_coordinates(
     )
 
 
-def _cut_femur(plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray) -> Codes:
+def _cut_femur(
+    plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray
+) -> Codes:
     """Thirds of tAB across the condyle, from the notch outwards."""
     x = frame.coordinates(points_mm)[:, 0]
     outward = x if plate is Plate.cMF else -x

@@ -239,9 +239,9 @@ class KneePhantom:
 
         Quantities are VC (mm³), tAB, cAB, dAB, AC (mm²), dABp (%), VCtAB, ThCtAB_aMe and
         ThCcAB_aMe (mm); regions are the reported plates, their subregions and the sums MFTC, LFTC,
-        FTJ, cMFTC, cLFTC (thickness only). `aMe` is the mean of bone -> articular (area-weighted on the bone) and articular ->
-        bone (area-weighted on the articular surface); ThCtAB is ThCcAB times cAB / tAB, so that
-        denuded bone counts 0.
+        FTJ, cMFTC, cLFTC (thickness only). `aMe` is the mean of bone -> articular (area-weighted on
+        the bone) and articular -> bone (area-weighted on the articular surface); ThCtAB is ThCcAB
+        times cAB / tAB, so that denuded bone counts 0.
 
         Parameters
         ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-REGIONS: Mapping[str, str] = {
+_PLATES: Mapping[str, str] = {
     "MT": "medial tibia",
     "LT": "lateral tibia",
     "MF": "medial femoral condyle (cMF + pMF)",
@@ -16,6 +16,34 @@ REGIONS: Mapping[str, str] = {
     "pLF": "posterior lateral femoral condyle",
     "TrF": "trochlea of the femur",
     "P": "patella",
+}
+
+_PARTS: Mapping[str, str] = {
+    "cMT": "central medial tibia: the ellipse of 20 % of its bone area",
+    "aMT": "anterior medial tibia, in front of the central ellipse",
+    "pMT": "posterior medial tibia, behind the central ellipse",
+    "eMT": "external medial tibia, outside the central ellipse",
+    "iMT": "internal medial tibia, towards the middle of the knee",
+    "cLT": "central lateral tibia: the ellipse of 20 % of its bone area",
+    "aLT": "anterior lateral tibia, in front of the central ellipse",
+    "pLT": "posterior lateral tibia, behind the central ellipse",
+    "eLT": "external lateral tibia, outside the central ellipse",
+    "iLT": "internal lateral tibia, towards the middle of the knee",
+    "ecMF": "external third of cMF",
+    "ccMF": "central third of cMF",
+    "icMF": "internal third of cMF, beside the notch",
+    "ecLF": "external third of cLF",
+    "ccLF": "central third of cLF",
+    "icLF": "internal third of cLF, beside the notch",
+    "mP": "medial facet of the patella",
+    "lP": "lateral facet of the patella",
+}
+
+REGIONS: Mapping[str, str] = {
+    **_PLATES,
+    **_PARTS,
+    "cMFTC": "central medial femorotibial compartment: the sum cMT + ccMF",
+    "cLFTC": "central lateral femorotibial compartment: the sum cLT + ccLF",
     "MFTC": "medial femorotibial compartment: the sum MT + cMF",
     "LFTC": "lateral femorotibial compartment: the sum LT + cLF",
     "FTJ": "femorotibial joint: the sum MFTC + LFTC",
@@ -29,6 +57,8 @@ QUANTITIES: Mapping[str, str] = {
     "denuded bone counts as 0; the primary outcome",
     "ThCtAB_aSD": "standard deviation of thickness over the total subchondral bone area",
     "ThCtAB_aCV": "coefficient of variation of thickness over the total subchondral bone area",
+    "ThCtAB_aMiv": "mean of the lowest 1 % of thickness over the total subchondral bone area",
+    "ThCtAB_aMav": "mean of the highest 1 % of thickness over the total subchondral bone area",
     "ThCcAB_aMe": "mean cartilage thickness over the covered bone only",
     "ThCcAB_aSD": "standard deviation of thickness over the covered bone",
     "VC": "cartilage volume",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kneeimg.core.anatomy import Subregion
 from kneeimg.core.visit import STUDY_ID
 from kneeimg.errors import REASONS, ReasonCode
 from kneeimg.report.glossary import quantity_meaning, region_meaning, unit_text
@@ -249,10 +250,16 @@ def _group(key: tuple[str, ...], rows: pd.DataFrame) -> GroupChange:
 def is_primary(kind: str, region: str, quantity: str) -> bool:
     """Whether a row stands in the short tables.
 
+    Subregions stand in the long tables only; their sums cMFTC and cLFTC are short.
+
     >>> is_primary("mri", "MT", "ThCtAB_aMe"), is_primary("film", "knee", "JLCA")
     (True, False)
+    >>> is_primary("mri", "aMT", "ThCtAB_aMe"), is_primary("mri", "cMFTC", "ThCtAB_aMe")
+    (False, True)
     """
-    return quantity in (PRIMARY_FILM if kind == "film" else PRIMARY_MR)
+    if kind == "film":
+        return quantity in PRIMARY_FILM
+    return quantity in PRIMARY_MR and region not in Subregion.__members__
 
 
 def distinct(column: pd.Series) -> list[str]:
