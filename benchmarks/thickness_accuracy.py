@@ -2,11 +2,12 @@
 
     python benchmarks/thickness_accuracy.py [--poses 10] [--sweep] [--json FILE]
 
-Prints, per plate and subregion, number of poses, mean error (bias), SD over poses (repositioning) and the worst
-error of ThCtAB_aMe in micrometres and of tAB in percent, for soft and hard label maps. `--sweep`
-repeats it for constant thicknesses; a * marks rows that miss the aim (soft 10 / 8 µm, hard
-15 / 12 µm of bias / SD from 1 mm on, soft 40 µm of bias below). "interior" rows take the rays of vertices whose true position
-lies more than 2 mm inside the plate: the accuracy of the rays without that of the rim.
+Prints, per plate and subregion, number of poses (within 20° about every axis), mean error (bias),
+SD over poses (repositioning) and the worst error of ThCtAB_aMe in micrometres and of tAB in
+percent, for soft and hard label maps. `--sweep` repeats it for constant thicknesses. A * marks rows
+that miss the aim: soft 10 / 8 µm, hard 15 / 12 µm of bias / SD from 1 mm on, soft 40 µm of bias
+below. "interior" rows take the rays of vertices whose true position lies more than 2 mm inside the
+plate: the accuracy of the rays without that of the rim.
 """
 
 from __future__ import annotations

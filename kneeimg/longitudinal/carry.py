@@ -79,7 +79,9 @@ def pair_bone(
     plate = np.asarray(baseline.fields["plate"], dtype=np.uint8)
     unsure = _unsure_rim(baseline.vertices, inside, inside & ~within & ~lost, settings.rim_mm)
     plate = np.where(unsure, np.uint8(Plate.NONE), plate)
-    parts = np.where(unsure, np.uint8(Subregion.NONE), baseline.fields["subregion"])
+    parts = np.where(
+        unsure, np.uint8(Subregion.NONE), baseline.fields.get("subregion", np.zeros_like(plate))
+    )
     baseline = baseline.with_fields(subregion=parts.astype(np.uint8))
     before = with_tab(baseline.with_fields(ray_mm=ray_before), plate, morphometry)
     amounts = _carried_amounts(followup, points, np.flatnonzero(inside), len(inside))

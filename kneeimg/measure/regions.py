@@ -88,6 +88,8 @@ def quantity_units(region: str) -> Mapping[str, str]:
 def region_mask(surface: Surface, region: str) -> NDArray[np.bool_]:
     """(V,) vertices of a plate, a union of plates or a subregion, inside tAB.
 
+    A surface without the field `subregion` has no subregions.
+
     Raises
     ------
     KeyError
@@ -96,8 +98,9 @@ def region_mask(surface: Surface, region: str) -> NDArray[np.bool_]:
     plate = surface.fields["plate"]
     if region in PLATE_UNIONS:
         return np.isin(plate, [int(code) for code in PLATE_UNIONS[region]])
-    here = surface.fields["subregion"] == int(Subregion[region])
-    inside: NDArray[np.bool_] = here & (plate != int(Plate.NONE))
+    code = int(Subregion[region])
+    parts = surface.fields.get("subregion", np.zeros_like(plate))
+    inside: NDArray[np.bool_] = (parts == code) & (plate != int(Plate.NONE))
     return inside
 
 
