@@ -94,6 +94,7 @@ PROOFS = {
         "measure/test_thickness.py",
         "test_cartilage_cut_by_the_image_edge_is_undetermined",
     ),
+    "SHORT_SHAFT": ("measure/test_frames.py", "test_a_short_shaft_is_flagged"),
     "FRAGMENTED_CARTILAGE": (_KNEES, "test_islands_are_flagged_and_specks_are_not_plates"),
     "COARSE_GRID": (_KNEES, "test_coarse_voxels_and_implausible_thickness_are_flagged"),
     "GEOMETRY_INVALID": (_HERE, "test_grids_that_do_not_agree"),
