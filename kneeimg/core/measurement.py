@@ -25,7 +25,7 @@ class Measurement:
     region : "MT", "cMF", "MFTC", "medial_compartment", ...
     quantity : "ThCtAB_aMe", "tAB", "mJSW", ... Column name in wide tables: region_quantity.
     value : In `unit`; NaN exactly when `status` is not_measurable. 0 is a measured zero.
-    unit : "mm", "mm^2", "mm^3", "%", "deg", "ratio", "ms".
+    unit : "mm", "mm^2", "mm^3", "%", "deg", "ratio", "ms", "count".
     status, reason : Why there is no value, as a reason code.
     method : How it was measured, e.g. "ray/soft".
     tab_source : How the total subchondral bone area was obtained.

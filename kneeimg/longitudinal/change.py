@@ -13,6 +13,7 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding, ReasonCode, RegistrationError
 from kneeimg.longitudinal.carry import PairedBone, pair_bone
+from kneeimg.longitudinal.extras import extra_rows
 from kneeimg.longitudinal.registration import Registration, register_bone
 from kneeimg.longitudinal.rows import ChangeRow, PrecisionTable, Repeatability, change_row
 from kneeimg.measure.regions import region_mask, summarise
@@ -254,7 +255,7 @@ def _rows(
             strict=True,
         )
     )
-    return tuple(
+    rows = tuple(
         change_row(
             first,
             second,
@@ -265,6 +266,20 @@ def _rows(
             registration_rms_mm=_worst_rms_mm(first.region, registrations),
         )
         for first, second in zip(before, after, strict=True)
+    )
+    return rows + extra_rows(
+        (
+            {bone: pair.baseline for bone, pair in pairs.items()},
+            {bone: pair.followup for bone, pair in pairs.items()},
+        ),
+        (before, after),
+        visits,
+        days,
+        sdc,
+        morphometry=morphometry,
+        tab_source=CARRIED,
+        rms_mm=lambda region: _worst_rms_mm(region, registrations),
+        aligned=registrations.keys(),
     )
 
 

@@ -11,6 +11,7 @@ from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding
 from kneeimg.measure.bones import MeasuredBone, measure_bone
 from kneeimg.measure.canonical import canonical_knee
+from kneeimg.measure.planned import measure_extras
 from kneeimg.measure.qc import absent_regions, flags_of, input_findings, result_findings
 from kneeimg.measure.regions import summarise
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -22,7 +23,7 @@ class KneeMorphometry:
 
     Attributes
     ----------
-    measurements : One for every entry of `planned_measurements()`, in that order.
+    measurements : One for every entry of `planned_knee()`, in that order.
     surfaces : Bone to its whole surface, patient LPS+ mm, with vertex fields
 
         - `thickness_mm`: mm where measured, 0 where denuded, NaN where undetermined or outside tAB
@@ -79,6 +80,7 @@ def measure_knee(
         absent=absent_regions(knee.boxes, measured),
         flags=flags_of(found),
     )
+    measurements += measure_extras(knee, local, measurements, settings)
     uid = label_map.grid.frame_uid
     surfaces = {bone: knee.surface_to_patient(surface, uid) for bone, surface in local.items()}
     findings = tuple(item.finding for item in found) + result_findings(measurements)

@@ -69,7 +69,7 @@ class Mesh:
 def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -> LevelSets:
     """Fields of a bone and its cartilage, bone cavities closed, both smoothed alike."""
     box = knee.box_of(bone.tissue, bone.cartilage, margin_mm=MARGIN_MM)
-    solid = _close_cavities(knee.fraction(bone.tissue, box))
+    solid = close_cavities(knee.fraction(bone.tissue, box))
     cartilage = knee.fraction(bone.cartilage, box)
     soft = knee.label_map.is_soft
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
@@ -87,7 +87,7 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     return LevelSets(smoothed, union, cartilage, affine)
 
 
-def _close_cavities(solid: Field) -> Field:
+def close_cavities(solid: Field) -> Field:
     """The bone without holes in its inside (an unlabelled lesion is bone, not joint)."""
     import cc3d
 

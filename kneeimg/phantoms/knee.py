@@ -31,6 +31,7 @@ from kneeimg.phantoms.canvas import Canvas
 from kneeimg.phantoms.cartilage import DenudedPatch, PlateThickness, Sheet
 from kneeimg.phantoms.femur import Femur, FemurShape
 from kneeimg.phantoms.fibula import Fibula, FibulaShape
+from kneeimg.phantoms.meniscus import Meniscus, MeniscusShape
 from kneeimg.phantoms.partial_volume import Raster, bone_and_cartilage
 from kneeimg.phantoms.patella import Patella, PatellaShape
 from kneeimg.phantoms.placement import denuded_centre, place_patella, place_tibia
@@ -69,6 +70,8 @@ class KneePhantom:
     contact_gap_mm : Smallest distance between the articular surfaces of femur and tibia (and
         patella). Bones move closer when cartilage thins.
     femur, tibia, patella, fibula : Sizes of the bones.
+    menisci : Whether the knee has menisci; their exact answers are in `meniscus_truth`.
+    meniscus : Form of both menisci.
     pose : From canonical (for a left knee: mirrored) coordinates to the scanner's frame.
 
     Examples
@@ -89,6 +92,8 @@ class KneePhantom:
     tibia: TibiaShape = field(default_factory=TibiaShape)
     patella: PatellaShape = field(default_factory=PatellaShape)
     fibula: FibulaShape = field(default_factory=FibulaShape)
+    menisci: bool = False
+    meniscus: MeniscusShape = field(default_factory=MeniscusShape)
     pose: RigidTransform = field(default_factory=no_motion)
 
     # ---- bones and sheets in canonical coordinates
@@ -127,6 +132,16 @@ class KneePhantom:
         tibia = self.sheets[Bone.TIBIA].bone
         assert isinstance(tibia, Tibia)
         return Fibula(self.fibula, tibia.height_mm)
+
+    @cached_property
+    def _menisci(self) -> Mapping[Tissue, Meniscus]:
+        if not self.menisci:
+            return {}
+        tibia = self.sheets[Bone.TIBIA]
+        return {
+            Tissue.MEDIAL_MENISCUS: Meniscus(self.meniscus, tibia, True),
+            Tissue.LATERAL_MENISCUS: Meniscus(self.meniscus, tibia, False),
+        }
 
     @property
     def femur_bone(self) -> Femur:
@@ -221,6 +236,8 @@ class KneePhantom:
         canvas = Canvas(grid)
         for bone, sheet in self.sheets.items():
             canvas.draw(bone_and_cartilage(raster, sheet, hard=hard), bone.tissue, bone.cartilage)
+        for tissue, meniscus in self._menisci.items():
+            canvas.draw(bone_and_cartilage(raster, meniscus, hard=hard), tissue)
         canvas.draw(bone_and_cartilage(raster, self._fibula, hard=hard), Tissue.FIBULA)
         return canvas.label_map(hard=hard, side=self.side)
 
@@ -258,6 +275,26 @@ class KneePhantom:
         for region, parts in AGGREGATE_SUMS.items():
             for name in ("ThCtAB_aMe", "ThCcAB_aMe"):
                 result[region, name] = sum(result[part, name] for part in parts)
+        return result
+
+    def meniscus_truth(
+        self, body_share: float = 1.0 / 3.0, least_mm: float = 0.2
+    ) -> dict[tuple[str, str], float]:
+        """Exact (region, quantity) values of the menisci; empty without menisci.
+
+        Volume (mm³), coverage (% of the plateau under at least `least_mm` of meniscus along its
+        normal), and mean and greatest extrusion (mm) over the middle `body_share` of the
+        plateau; regions MM and LM.
+        """
+        result: dict[tuple[str, str], float] = {}
+        for tissue, meniscus in self._menisci.items():
+            region = "MM" if tissue is Tissue.MEDIAL_MENISCUS else "LM"
+            mean, greatest = meniscus.extrusion_mm(body_share)
+            result[region, "volume"] = meniscus.volume_mm3()
+            result[region, "extrusion_mean"] = mean
+            result[region, "extrusion_max"] = greatest
+            share = meniscus.covered_mm2(least_mm) / meniscus.plateau_mm2()
+            result[region, "coverage"] = 100.0 * share
         return result
 
     def _totals(self, femur_fraction: float) -> tuple[dict[Plate, Totals], dict[Subregion, Totals]]:

@@ -20,9 +20,9 @@ def planned_rows(kind: Kind, settings: StageSettings) -> tuple[Planned, ...]:
         from kneeimg.measure.joint_space import planned_joint_space
 
         return planned_joint_space(settings.film.joint_space)
-    from kneeimg.measure.regions import planned_measurements
+    from kneeimg.measure.planned import planned_knee
 
-    return planned_measurements()
+    return planned_knee()
 
 
 def complete(

@@ -30,6 +30,13 @@ class MorphometrySettings(Settings):
         condyle that is its central, weight-bearing part; 0.75 (OAI) and 0.60 are published.
     undetermined_flag_pct : Share of undetermined area above which a value is flagged, %.
     coarse_voxel_mm : A voxel edge of this length or more is flagged, mm.
+    min_defect_mm2 : A connected denuded part of tAB of at least this area is a full-thickness
+        defect, mm². 5 mm² is a disc of 2.5 mm: some 20 pixels of a 0.365 × 0.7 mm grid.
+    meniscus_min_mm : Bone counts as covered by a meniscus that is at least this thick along the
+        bone normal, mm.
+    meniscus_reach_mm : A meniscus is looked for up to this height above the bone, mm.
+    meniscus_body_share : Central part of a plateau's front-to-back extent over which extrusion
+        is taken; a third is the meniscal body, between the anterior and posterior horn.
     plausible_mean_mm : Lowest and highest plausible mean thickness over covered bone, mm. The
         Framingham normals lie between 1.7 and 2.1 mm with an SD near 0.25 mm
         (doi:10.1016/j.joca.2010.07.010); the limits are far outside on both sides.
@@ -47,4 +54,8 @@ class MorphometrySettings(Settings):
     femur_fraction: float = Field(default=0.75, gt=0.0, lt=1.0)
     undetermined_flag_pct: float = Field(default=5.0, ge=0.0, le=100.0)
     coarse_voxel_mm: float = Field(default=2.0, gt=0.0)
+    min_defect_mm2: float = Field(default=5.0, ge=0.0)
+    meniscus_min_mm: float = Field(default=0.2, gt=0.0, le=2.0)
+    meniscus_reach_mm: float = Field(default=15.0, gt=1.0, le=30.0)
+    meniscus_body_share: float = Field(default=1.0 / 3.0, gt=0.0, le=1.0)
     plausible_mean_mm: tuple[float, float] = (0.8, 3.8)

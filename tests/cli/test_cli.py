@@ -93,14 +93,14 @@ def test_start_up_loads_nothing_heavy() -> None:
 
 
 def test_measure_mr_gives_every_planned_row_as_json(mask: Path) -> None:
-    from kneeimg.measure.regions import planned_measurements
+    from kneeimg.measure.planned import planned_knee
 
     status, out, _ = invoke("measure", "mr", mask, "--side", "right", "--json")
     content = json.loads(out)
     assert status == 0
     assert "Not for diagnosis" in content["notice"]
     found = [(row["region"], row["quantity"], row["unit"]) for row in content["measurements"]]
-    assert found == list(planned_measurements())
+    assert found == list(planned_knee())
     assert all((row["value"] is None) == (row["status"] != "ok") for row in content["measurements"])
 
 
