@@ -1,4 +1,4 @@
-"""`kneeimg measure mr` and `kneeimg measure film`: one mask, one film."""
+"""`kneeimg measure mr`, `measure film` and `measure t2`: one mask, one film, one T2 scan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from kneeimg.errors import Finding
 
 measure_app = typer.Typer(
-    help="Measure one mask or one film.\n\nFor research. Not for diagnosis.", no_args_is_help=True
+    help="Measure one mask, one film or one T2 scan.\n\nFor research. Not for diagnosis.",
+    no_args_is_help=True,
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -92,6 +93,43 @@ def measure_film(
                 write_film(knee, film, out)
             title = f"{knee.side} knee" if len(knees) > 1 else ""
             show_measurements(knee.measurements, knee.findings, as_json, title)
+
+
+@measure_app.command("t2")
+def measure_t2(
+    series: Annotated[Path, typer.Argument(help="Folder with one multi-echo DICOM scan.")],
+    mask: Annotated[Path, typer.Option(help="Label map on the grid of the scan.")],
+    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
+    scheme: Annotated[
+        str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")
+    ] = "knee-v1",
+    skip_echoes: Annotated[
+        int, typer.Option(min=0, help="Echoes left out at the start of a spin-echo train.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write the T2 map and a record here.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """T2 of cartilage and menisci from a multi-echo scan.
+
+    Three echoes or more are fitted with a mono-exponential decay; the two echoes of a dual-echo
+    steady state (qDESS) go through its closed form; the title of the table says which. Plates and
+    layers need the bones in the mask.
+
+    Example: kneeimg measure t2 scans/t2map --mask t2map_dseg.nii.gz --side right
+
+    For research. Not for diagnosis.
+    """
+    from kneeimg.pipeline.relaxometry import measure_t2_series, write_t2
+    from kneeimg.settings.relaxometry import RelaxometrySettings
+
+    with refusals(as_json):
+        settings = RelaxometrySettings(skip_echoes=skip_echoes)
+        result = measure_t2_series(series, mask, side, scheme, settings)
+        if out is not None:
+            write_t2(result, series, out)
+        show_measurements(result.measurements, result.findings, as_json, result.map.method)
 
 
 def show_measurements(

@@ -8,7 +8,7 @@ from kneeimg.core.anatomy import Bone
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
-from kneeimg.longitudinal.rows import ChangeRow, PrecisionTable, change_row
+from kneeimg.longitudinal.rows import ChangeRow, PrecisionTable, Repeatability, change_row
 from kneeimg.measure.bone_size import planned_bones
 from kneeimg.measure.defects import measure_defects
 from kneeimg.measure.meniscus import MENISCI, planned_menisci
@@ -57,7 +57,7 @@ def extra_rows(
             first,
             second,
             days,
-            sdc and sdc.get(first.region, first.quantity),
+            _entry(sdc, first),
             kind="mri",
             tab_source=tab_source,
             registration_rms_mm=rms_mm(first.region),
@@ -93,7 +93,7 @@ def _own_change(
         first,
         second,
         days,
-        sdc and sdc.get(region, quantity),
+        _entry(sdc, first),
         kind="mri",
         tab_source=first.tab_source,
     )
@@ -109,3 +109,7 @@ def _not_comparable(
         return ReasonCode.REGISTRATION_FAILED
     cut = ReasonCode.BONE_CUT_BY_VIEW
     return cut if of_bone and (cut in first.flags or cut in second.flags) else None
+
+
+def _entry(sdc: PrecisionTable | None, row: Measurement) -> Repeatability | None:
+    return None if sdc is None else sdc.get(row.region, row.quantity)

@@ -55,10 +55,11 @@ def measure_bones(
 
     Notes
     -----
-    Volume is the sum of voxel fractions of the bone's label, cavities inside it filled. Area is that of the largest surface
-    on which the bone fills half a voxel; where the field of view cuts the bone the surface is
-    open, and the cut is no part of the area. Both are then those in view only: the rows carry
-    `BONE_CUT_BY_VIEW` and are comparable only between scans that show the same length of bone.
+    Volume is the sum of voxel fractions of the bone's label, cavities inside it filled. Area is
+    that of the largest surface on which the bone fills half a voxel; where the field of view cuts
+    the bone the surface is open, and the cut is no part of the area. Both are then those in view
+    only: the rows carry `BONE_CUT_BY_VIEW` and are comparable only between scans that show the
+    same length of bone. A bone that was labelled only up to some place inside the view looks whole.
     """
     rows: list[Measurement] = []
     for bone in Bone:

@@ -3,13 +3,15 @@
 Reading
     :func:`find_series` lists what a folder holds, from headers alone, with every refusal;
     :func:`select_series` picks one by the rules of a study; :func:`read_volume` and
-    :func:`read_radiograph` read the pixels; :func:`compare_extent` compares two scans.
+    :func:`read_radiograph` read the pixels, :func:`read_echoes` those of a multi-echo scan;
+    :func:`compare_extent` compares two scans.
 Writing
     :func:`write_mr_series`, :func:`write_enhanced_mr`, :func:`write_radiograph`.
 """
 
 from __future__ import annotations
 
+from kneeimg.io.dicom.echoes import find_echoes, read_echoes, read_spoiler
 from kneeimg.io.dicom.extent import Extent, against_protocol, compare_extent, extent_of
 from kneeimg.io.dicom.films import read_radiograph
 from kneeimg.io.dicom.inventory import find_series
@@ -33,11 +35,14 @@ __all__ = [
     "against_protocol",
     "compare_extent",
     "extent_of",
+    "find_echoes",
     "find_series",
     "laterality_of",
     "matches",
     "matching_rule",
+    "read_echoes",
     "read_radiograph",
+    "read_spoiler",
     "read_volume",
     "select_series",
     "write_enhanced_mr",
