@@ -11,6 +11,7 @@ from kneeimg.core.radiograph import Radiograph
 from kneeimg.core.visit import Visit
 from kneeimg.errors import InputError, ReasonCode
 from kneeimg.io.atomic import require_writable, write_bytes
+from kneeimg.io.results import knee_file
 from kneeimg.longitudinal.change import KneeChange, compare_knees
 from kneeimg.pipeline.cases import MaskFile
 from kneeimg.pipeline.film import MeasuredFilm, knees_to_measure, measure_film, write_film_files
@@ -48,8 +49,15 @@ def measure_mask(
 
 def write_knee(knee: MeasuredKnee, path: Path, out: Path) -> None:
     """Label map, thickness map, surfaces and pictures of the knee of a mask into a folder."""
+    from kneeimg.measure.flat import flatten
+    from kneeimg.report.figures import flat_views
+
     require_writable(out)
-    write_knee_files(knee, out, Visit(label_of(path), _VISIT, knee.side))
+    visit = Visit(label_of(path), _VISIT, knee.side)
+    write_knee_files(knee, out, visit)
+    picture = out / knee_file(visit.participant, visit.visit, knee.side, "flat.png")
+    maps = flatten(knee.morphometry.surfaces, knee.side)
+    write_bytes(picture, flat_views(maps, knee.side, title=visit.participant))
 
 
 def measure_film_file(

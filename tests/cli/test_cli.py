@@ -109,7 +109,14 @@ def test_measure_mr_table_and_files(mask: Path, tmp_path: Path) -> None:
     assert status == 0
     assert "ThCtAB_aMe" in out
     names = {path.name.split("_")[-1] for path in (tmp_path / "new").iterdir()}
-    assert {"femur.vtp", "tibia.vtp", "patella.vtp", "thickness.nii.gz", "qc.png"} <= names
+    assert {
+        "femur.vtp",
+        "tibia.vtp",
+        "patella.vtp",
+        "thickness.nii.gz",
+        "qc.png",
+        "flat.png",
+    } <= names
 
 
 def test_a_side_that_contradicts_the_fibula_is_refused(mask: Path) -> None:
