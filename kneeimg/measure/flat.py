@@ -72,7 +72,8 @@ class Layout:
         """(M,) thickness, state and plate at flat points (M, 2): along, across."""
         tree = KDTree(self.points_mm)
         count = min(_BLENDED, len(self.points_mm))
-        gap, near = tree.query(points_mm, k=[*range(1, count + 1)])
+        found = tree.query(points_mm, k=[*range(1, count + 1)])
+        gap, near = np.asarray(found[0]), np.asarray(found[1])
         inside = gap[:, 0] <= _REACH_MM
         state = np.where(inside, self.state[near[:, 0]], int(VertexState.OUTSIDE)).astype(np.uint8)
         plate = np.where(inside, self.plate[near[:, 0]], int(Plate.NONE)).astype(np.uint8)
@@ -115,9 +116,17 @@ def flatten(
         low, high = layout.points_mm.min(axis=0) - step_mm, layout.points_mm.max(axis=0) + step_mm
         along, across = (np.arange(low[n], high[n] + step_mm, step_mm) for n in (0, 1))
         grid = np.stack(np.meshgrid(along, across, indexing="ij"), axis=-1)
-        values = layout.at(grid.reshape(-1, 2))
-        thickness, state, plate = (part.reshape(grid.shape[:2]) for part in values)
-        maps[bone] = FlatMap(bone, across, along, thickness, state, plate, layout.radius_mm)
+        thickness, state, plate = layout.at(grid.reshape(-1, 2))
+        shape = grid.shape[:2]
+        maps[bone] = FlatMap(
+            bone,
+            across,
+            along,
+            thickness.reshape(shape),
+            state.reshape(shape),
+            plate.reshape(shape),
+            layout.radius_mm,
+        )
     return maps
 
 

@@ -77,15 +77,15 @@ QUANTITIES: Mapping[str, str] = {
     "dAB": "part of tAB that is denuded (bare bone)",
     "dABp": "denuded part of tAB in per cent",
     "AC": "area of the articular surface of the cartilage",
-    "defect_count": "number of full-thickness defects: connected bare parts of tAB of at least 5 mm² "
-    "(setting); one that crosses a border is counted on the plate that holds most of it",
+    "defect_count": "number of full-thickness defects: connected bare parts of tAB of at least "
+    "5 mm² (setting); one across a border is counted on the plate that holds most of it",
     "defect_area": "area of those defects inside the region",
     "defect_largest": "area of the largest of them inside the region",
     "bone_volume": "volume of the bone in view",
     "bone_area": "surface area of the bone in view, without the cut",
     "volume": "volume of the meniscus",
-    "extrusion_mean": "mean distance of the meniscal body beyond the border of the tibial plateau's "
-    "tAB, positive outward",
+    "extrusion_mean": "mean distance of the meniscal body beyond the border of the plateau's tAB, "
+    "positive outward",
     "extrusion_max": "greatest distance of the meniscal body beyond that border",
     "coverage": "share of the plateau's tAB that the meniscus covers",
     "T2_mean": "mean T2 of the valid voxels",
