@@ -67,8 +67,8 @@ def on_template(surfaces: Mapping[Bone, Surface], side: Side) -> dict[str, Float
     Rows run from front to back, columns from lateral to medial. On a femoral half, rows run from
     the front end of the trochlea over the notch line (at 40 % of the rows) to the posterior end of
     that condyle, columns between the middle of the notch and the outer border. On a tibial plate
-    both run between its borders. The correspondence is one of landmarks, for pictures and group maps; numbers of
-    regions come from `measure_knee`.
+    both run between its borders. The correspondence is one of landmarks, for pictures and group
+    maps; numbers of regions come from `measure_knee`.
     """
     parts = {name: np.full(shape, np.nan) for name, shape in TEMPLATE_SHAPES.items()}
     femur = lay_out(surfaces[Bone.FEMUR], Bone.FEMUR, side) if Bone.FEMUR in surfaces else None

@@ -14,7 +14,7 @@ from kneeimg.core.laterality import require_side
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding, MaskError, ReasonCode
-from kneeimg.io.atomic import write_json
+from kneeimg.io.atomic import require_writable, write_json
 from kneeimg.measure.morphometry import measure_knee
 from kneeimg.measure.relaxometry import SteadyState, T2Map, is_dual_echo, t2_map
 from kneeimg.measure.t2_regions import T2_TISSUES, measure_t2
@@ -127,7 +127,7 @@ def write_t2(result: MeasuredT2, series: Path, out: Path) -> None:
     """T2 map, fit quality and a record of one scan into a folder."""
     from kneeimg.io.nifti import write_volume
 
-    out.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
     name = f"{label_of(series)}_{result.side}"
     write_volume(result.map.t2, out / f"{name}_T2map.nii.gz")
     write_volume(result.map.r_squared, out / f"{name}_T2r2.nii.gz")
