@@ -153,6 +153,32 @@ def test_bead_beside_the_joint_is_flagged_and_does_not_matter(film):
     assert measured(with_object) == pytest.approx(measured(film.radiograph), nan_ok=True, abs=0.02)
 
 
+@pytest.mark.parametrize("size_mm, at_mm", [(2.0, (20.0, -25.0)), (5.0, (60.0, 20.0))])
+def test_beads_are_found_over_bone(size_mm, at_mm):
+    radiograph = with_bead(KNEE, SETUP, at_mm, size_mm)
+    found = [finding.found for finding in find_margins(radiograph).findings]
+    x, v = (value / KNEE.femoral_width_mm for value in at_mm)
+    assert len(found) == 1
+    assert [float(word) for word in found[0].split()[1::2]] == pytest.approx([x, v], abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_nothing_is_found_on_a_clean_film(seed):
+    # coarse pixels and little noise: overlapping bones stand apart from the rest
+    setup = FilmSetup(pixel_mm=0.3, size_mm=(110.0, 130.0), rotation_deg=1.5, seed=seed)
+    clean = knee_film(FilmKnee(side=Side.LEFT, femoral_width_mm=80.0 + seed % 5), setup)
+    assert find_margins(clean.radiograph).findings == ()
+
+
+def test_overexposed_bone_is_no_implant(film):
+    image = film.radiograph.image
+    saturated = np.minimum(image, np.percentile(image, 96))
+    flat = np.where(image > np.percentile(image, 60), image, 0.6 * image)
+    for picture in (saturated, flat):
+        film_shown = replace(film.radiograph, image=picture.astype(np.float32))
+        assert find_margins(film_shown).findings == ()
+
+
 @pytest.mark.parametrize("share, rows", [(0.5, True), (0.5, False), (0.74, False)])
 def test_cut_joint_is_refused(film, share, rows):
     assert refusal(cut_film(film, share, rows=rows)) is ReasonCode.JOINT_OUT_OF_VIEW

@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import Side
 from kneeimg.core.margins import Compartment, MarginLine
 from kneeimg.errors import Finding, InputError, ReasonCode
-from kneeimg.segment.film.knees import medial_on_left
-from kneeimg.segment.film.locate import Pose, locate
-from kneeimg.segment.film.rectify import LevelFilm, level
-from kneeimg.segment.film.trace import TracedPair, normalised
-from kneeimg.settings.film import FilmSettings
-
-FloatArray = NDArray[np.float64]
+from kneeimg.segment.film.locate import Pose
+from kneeimg.segment.film.trace import TracedPair
 
 # Corners of the part of the joint that every measurement needs, x and v in femoral widths.
 _NEEDED = np.array([(0.0, -0.20), (1.0, -0.20), (0.03, 0.10), (0.97, 0.10)])
 _LEAST_IN_VIEW = 0.80  # share of the outline inside the film
-_BESIDE_TIBIA = (0.0, 0.12, 0.24, 0.46)  # x outside the width, v: where a fibula shows
-_FIBULA_IN_VIEW = 0.95  # share of both sides that must be on the film
-_FIBULA_CLEAR = 0.25  # spreads of the film
 _AT_BORDER, _NEAR_BORDER = 0.003, 0.040  # of the femoral width
 _FAINT = 0.65  # confidence of one femoral edge against the other
 _LEAST_CONTRAST = 0.25  # darkness of a joint space, in spreads of the film
@@ -79,66 +69,6 @@ def check_edges(
             found=f"edges at columns {left:.0f} and {right:.0f} of {shape[1]}",
             action="use a film that shows the whole joint",
         )
-
-
-def fibula_evidence(film: LevelFilm) -> float:
-    """How much denser the film is beside the right than beside the left of the tibia.
-
-    In spreads of the film after slow shading (the thickness of soft tissue) is removed: 0.3 to 0.5
-    for a fibula that stands clear on the right, negative on the left. NaN when a side is out of
-    view.
-    """
-    start, stop, top, bottom = _BESIDE_TIBIA
-    rows = slice(int(film.row(top)), int(film.row(bottom)))
-    detail = normalised(film)
-
-    def mean(low: float, high: float) -> float:
-        columns = slice(int(film.column(low)), int(film.column(high)))
-        in_view = film.inside[rows, columns].mean() > _FIBULA_IN_VIEW
-        return float(detail[rows, columns].mean()) if in_view else float("nan")
-
-    return mean(1 + start, 1 + stop) - mean(-stop, -start)
-
-
-def check_fibula(film: LevelFilm) -> None:
-    """Refuse a film (medial on the left) whose fibula is clearly on the left."""
-    evidence = fibula_evidence(film)
-    if evidence < -_FIBULA_CLEAR:
-        raise InputError(
-            "the fibula lies on the side that should be medial",
-            code=ReasonCode.LATERALITY_CONFLICT,
-            expected="the fibula on the lateral side",
-            found=f"bone beside the medial tibia (evidence {-evidence:.2f})",
-            action="check side and hanging of the film",
-        )
-
-
-def side_from_fibula(
-    image: FloatArray, widths: tuple[float, float], hanging: bool | None, settings: FilmSettings
-) -> Side:
-    """Side of a knee that nothing but its fibula tells.
-
-    Raises
-    ------
-    InputError
-        KNEE_NOT_FOUND, or NO_LATERALITY when no fibula stands clear of the tibia.
-    """
-    bright, dark = locate(image, widths)
-    inverted = settings.check_polarity and dark.score > 1.15 * bright.score
-    pose, film = (dark, image.max() - image) if inverted else (bright, image)
-    if pose.score < settings.minimum_match:
-        raise knee_not_found(pose.score, settings.minimum_match)
-    evidence = fibula_evidence(level(film, pose))
-    if not abs(evidence) > _FIBULA_CLEAR:
-        raise InputError(
-            "no source says left or right, and no fibula stands clear on the film",
-            code=ReasonCode.NO_LATERALITY,
-            expected="a laterality tag, a side in the study file or --side",
-            found=f"fibula evidence {evidence:.2f}",
-            action="state the side",
-        )
-    medial_left = evidence > 0
-    return next(side for side in Side if medial_on_left(side, hanging) == medial_left)
 
 
 def check_trace(pairs: dict[Compartment, TracedPair]) -> list[Finding]:

@@ -15,13 +15,12 @@ from kneeimg.errors import Finding, InputError, ReasonCode
 from kneeimg.geometry.polylines import common_tangent
 from kneeimg.segment.film.checks import (
     check_edges,
-    check_fibula,
     check_in_view,
     check_trace,
     knee_not_found,
-    side_from_fibula,
 )
 from kneeimg.segment.film.closed import close_joint
+from kneeimg.segment.film.fibula import check_fibula, side_from_fibula
 from kneeimg.segment.film.knees import choose_view, medial_on_left, polarity_finding
 from kneeimg.segment.film.locate import Pose, locate
 from kneeimg.segment.film.metal import check_metal

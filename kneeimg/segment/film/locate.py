@@ -59,7 +59,7 @@ class Pose:
         return points
 
 
-def soft_direction(image: FloatArray, sigma: float) -> FloatArray:
+def soft_direction(image: FloatArray, sigma: float) -> NDArray[np.complex128]:
     """Complex gradient of a film, gx + i gy, its length bounded so that no edge outshouts all."""
     from scipy.ndimage import gaussian_filter
 
@@ -67,7 +67,7 @@ def soft_direction(image: FloatArray, sigma: float) -> FloatArray:
     gy = gaussian_filter(image, sigma, order=(1, 0), mode="nearest")
     length = np.hypot(gx, gy)
     usual = np.percentile(length, 75) + 1e-12
-    direction: FloatArray = (gx + 1j * gy) / np.sqrt(length**2 + usual**2)
+    direction: NDArray[np.complex128] = (gx + 1j * gy) / np.sqrt(length**2 + usual**2)
     return direction
 
 

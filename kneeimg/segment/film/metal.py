@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,23 +11,58 @@ from kneeimg.errors import Finding, InputError, ReasonCode
 from kneeimg.segment.film.locate import Pose, shrink
 
 FloatArray = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
-_WORK_PIXELS = 512
+_WORK_WIDTH = 250.0  # pixels per femoral width while looking, about 0.3 mm each
 _BONE_CEILING = 0.58  # bone stays below this share of the grey range when metal is on the film
 _METAL_FLOOR = 0.75
 _IMPLANT_AREA = 0.008  # of the squared femoral width: 7 x 7 mm on a knee 80 mm wide
-_SPECK_PIXELS = 4
-_JOINT_BOX = (-0.10, 1.10, -0.50, 0.50)  # x and v around the joint
+_OBJECT_AREA = 1.5e-4  # of the squared femoral width: a disc of 1.1 mm
+_HALO = 2  # pixels around an object that its blur may reach
+_RING = 3  # width in pixels of the surroundings it is compared with
+_STEP = 0.25  # least fall of density from a bead to all that surrounds it, share of the range
+_IMPLANT_STEP = 0.18  # the same from an implant to most of its surroundings; overexposed bone fades
+_FILL = 0.45  # least share of its bounding box that a small object fills; a disc fills 0.79
+_LONGEST = 3.0  # a small object is at most this many times as long as wide
 
 
-def metal_mask(image: FloatArray) -> NDArray[np.bool_]:
-    """Pixels of objects far denser than bone; empty when grey values run on without a gap.
+@dataclass(frozen=True, slots=True)
+class MetalObject:
+    """One dense object.
 
-    Metal is told from bone by the empty stretch of grey values between them: without metal the
-    brightest bone sets the range, and pixels close below it are plentiful. What touches the edge
-    of the film (borders, collimators) is not an object.
+    Attributes
+    ----------
+    centre : (column, row) on the film searched.
+    area : Pixels.
+    compact : Whether it has the shape of a bead or marker.
+    fall, usual_fall : Fall of density to the densest and to the median of its surroundings, share
+        of the grey range.
     """
-    from scipy.ndimage import label, median_filter
+
+    centre: tuple[float, float]
+    area: int
+    compact: bool
+    fall: float
+    usual_fall: float
+
+
+def metal_objects(image: FloatArray, least_pixels: int = 4) -> tuple[MetalObject, ...]:
+    """Objects far denser than bone; none when grey values run on without a gap.
+
+    Parameters
+    ----------
+    image : (rows, columns) film, bright where dense.
+    least_pixels : Smaller specks are noise.
+
+    Notes
+    -----
+    Metal is told from bone by the empty stretch of grey values between them: without metal the
+    brightest bone sets the range, and pixels close below it are plentiful. Where bones overlap on
+    a film with much air the brightest bone can stand apart too, but it fades into its
+    surroundings; metal ends within its blur on all sides. What touches the edge of the film
+    (borders, collimators) is not an object.
+    """
+    from scipy.ndimage import find_objects, label, median_filter
 
     calm = median_filter(image, size=3, mode="nearest")
     low, high = float(np.percentile(calm, 0.5)), float(calm.max())
@@ -33,15 +70,50 @@ def metal_mask(image: FloatArray) -> NDArray[np.bool_]:
     metal = share > _METAL_FLOOR
     between = (share > _BONE_CEILING) & ~metal
     if not metal.any() or between.sum() > 0.5 * metal.sum() + 20:
-        return np.zeros(image.shape, dtype=bool)
+        return ()
     labels, _ = label(metal)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     sizes = np.bincount(labels.ravel())
-    keep = sizes >= _SPECK_PIXELS
-    keep[np.unique(border)] = False
-    keep[0] = False
-    kept: NDArray[np.bool_] = keep[labels]
-    return kept
+    sizes[np.unique(border)] = 0
+    boxes = find_objects(labels)
+    numbers = [n for n in range(1, len(sizes)) if sizes[n] >= least_pixels]
+    return tuple(_described(share, metal, labels, n, boxes[n - 1]) for n in numbers)
+
+
+def _described(
+    share: FloatArray,
+    metal: Mask,
+    labels: NDArray[np.signedinteger],
+    number: int,
+    box: tuple[slice, ...],
+) -> MetalObject:
+    """An object with its place, shape and how it stands out."""
+    pad = _HALO + _RING + 1
+    wide = tuple(
+        slice(max(side.start - pad, 0), min(side.stop + pad, size))
+        for side, size in zip(box, share.shape, strict=True)
+    )
+    own = labels[wide] == number
+    rows, columns = np.nonzero(own)
+    centre = (float(columns.mean()) + wide[1].start, float(rows.mean()) + wide[0].start)
+    extent = [side.stop - side.start for side in box]
+    filled = own.sum() / (extent[0] * extent[1])
+    long = max(extent) / min(extent)
+    compact = bool(filled >= _FILL and long <= _LONGEST)
+    return MetalObject(centre, int(own.sum()), compact, *_falls(share[wide], metal[wide], own))
+
+
+def _falls(share: FloatArray, metal: Mask, own: Mask) -> tuple[float, float]:
+    """Fall of density to the densest and the median of what surrounds it, other metal apart."""
+    from scipy.ndimage import binary_dilation
+
+    near = binary_dilation(own, iterations=_HALO)
+    ring = binary_dilation(near, iterations=_RING) & ~near & ~binary_dilation(metal & ~own)
+    if not ring.any():
+        return 1.0, 1.0
+    densest, usual = np.percentile(share[ring], (95, 50))
+    inside = float(np.median(share[own]))
+    return inside - float(densest), inside - float(usual)
 
 
 def check_metal(image: FloatArray, pose: Pose) -> list[Finding]:
@@ -50,35 +122,37 @@ def check_metal(image: FloatArray, pose: Pose) -> list[Finding]:
     Raises
     ------
     InputError
-        IMPLANT_SUSPECTED for a large object within the joint.
+        IMPLANT_SUSPECTED for a large object.
     """
-    from scipy.ndimage import center_of_mass, label
-
-    small, factor = shrink(image, _WORK_PIXELS)
-    labels, count = label(metal_mask(small))
-    if not count:
-        return []
-    numbers = np.arange(1, count + 1)
-    areas = np.bincount(labels.ravel())[1:] / (pose.width * factor) ** 2
-    centres = np.array(center_of_mass(np.ones(small.shape), labels, numbers))[:, ::-1]
-    frame = pose.frame((centres + 0.5) / factor - 0.5)
-    left, right, top, bottom = _JOINT_BOX
-    near = (frame[:, 0] > left) & (frame[:, 0] < right)
-    near &= (frame[:, 1] > top) & (frame[:, 1] < bottom)
-    # a prosthesis spoils the match of the outline: something huge is refused wherever it lies
-    if (near & (areas > _IMPLANT_AREA)).any() or areas.max() > 5 * _IMPLANT_AREA:
+    longest = int(_WORK_WIDTH / max(pose.width, 1.0) * max(image.shape))
+    small, factor = shrink(image, max(longest, 64))
+    width = pose.width * factor
+    objects = metal_objects(small, max(4, round(_OBJECT_AREA * width**2)))
+    large = [
+        thing
+        for thing in objects
+        if thing.area > _IMPLANT_AREA * width**2 and thing.usual_fall >= _IMPLANT_STEP
+    ]
+    if large:
         raise InputError(
             "metal covers part of the joint; its margins are not those of bone",
             code=ReasonCode.IMPLANT_SUSPECTED,
             expected="a native knee",
-            found=f"{count} dense objects, the largest {100 * areas.max():.1f} % of width squared",
+            found=f"{len(large)} dense objects, the largest "
+            f"{100 * max(thing.area for thing in large) / width**2:.1f} % of width squared",
             action="leave this knee out, or check the film for an implant",
         )
-    place = ", ".join(f"x {x:.2f} v {v:.2f}" for x, v in frame[:3])
+    beads = [thing for thing in objects if thing.compact and thing.fall >= _STEP]
+    if not beads:
+        return []
+    centres = np.array([thing.centre for thing in beads])
+    place = ", ".join(
+        f"x {x:.2f} v {v:.2f}" for x, v in pose.frame((centres[:3] + 0.5) / factor - 0.5)
+    )
     return [
         Finding(
             ReasonCode.OBJECT_IN_VIEW,
-            f"{count} small dense object(s) on the film",
+            f"{len(beads)} small dense object(s) on the film",
             found=place,
             action="check that no object lies on a joint margin",
         )
