@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from kneeimg.phantoms.film_scenes import (
     with_implant,
 )
 from kneeimg.segment.film import find_knees, find_margins
+from kneeimg.segment.film.polarity import line_skewness
 
 SETUP = FilmSetup(pixel_mm=0.25)
 KNEE = FilmKnee(side=Side.RIGHT, medial_jsw_mm=3.5, lateral_jsw_mm=5.0)
@@ -120,6 +122,31 @@ def test_inverted_polarity_is_corrected_and_recorded(film):
     margins = find_margins(turned)
     assert margins.flags == (ReasonCode.INVERTED_POLARITY,)
     assert measured(turned) == pytest.approx(measured(film.radiograph), nan_ok=True, abs=1e-3)
+
+
+def test_lines_tell_the_polarity_of_noisy_films():
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        noisy = random_setup(rng, pixel_mm=0.3, photons=3e4, texture=0.1)
+        image = knee_film(random_knee(rng), noisy).radiograph.image.astype(np.float64)
+        width = 80.0 / noisy.knee_pixel_mm
+        assert line_skewness(image, width) > 0.0
+        assert line_skewness(-image, width) == pytest.approx(-line_skewness(image, width))
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_inverted_real_films_are_told_from_the_others(real_data):
+    from PIL import Image
+
+    folder = real_data / "xray" / "films"
+    with (folder / "index.csv").open() as stream:
+        listed = list(csv.DictReader(stream))
+    turned = [row for row in listed if row["inverted_polarity"] == "1"]
+    for row in turned + listed[::20]:
+        image = np.asarray(Image.open(folder / row["file"]).convert("L"), dtype=np.float64)
+        inverted_polarity = line_skewness(image, 0.8 * image.shape[1]) < -0.17
+        assert inverted_polarity == (row["inverted_polarity"] == "1"), row["file"]
 
 
 def test_inverted_bilateral_film_is_split_too():

@@ -9,7 +9,8 @@ from kneeimg.core.anatomy import Side
 from kneeimg.errors import InputError, ReasonCode
 from kneeimg.segment.film.checks import knee_not_found
 from kneeimg.segment.film.knees import medial_on_left
-from kneeimg.segment.film.locate import locate, soft_direction
+from kneeimg.segment.film.locate import soft_direction
+from kneeimg.segment.film.polarity import upright
 from kneeimg.segment.film.rectify import LevelFilm, level
 from kneeimg.segment.film.trace import normalised
 from kneeimg.settings.film import FilmSettings
@@ -128,9 +129,7 @@ def side_from_fibula(
     InputError
         KNEE_NOT_FOUND, or NO_LATERALITY when no fibula stands clear of the tibia.
     """
-    bright, dark = locate(image, widths)
-    inverted = settings.check_polarity and dark.score > 1.15 * bright.score
-    pose, film = (dark, image.max() - image) if inverted else (bright, image)
+    film, pose, _ = upright(image, widths, check=settings.check_polarity)
     if pose.score < settings.minimum_match:
         raise knee_not_found(pose.score, settings.minimum_match)
     evidence = fibula_side(level(film, pose))

@@ -22,8 +22,9 @@ from kneeimg.segment.film.checks import (
 from kneeimg.segment.film.closed import close_joint
 from kneeimg.segment.film.fibula import check_fibula, side_from_fibula
 from kneeimg.segment.film.knees import choose_view, medial_on_left, polarity_finding
-from kneeimg.segment.film.locate import Pose, locate
+from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.metal import check_metal
+from kneeimg.segment.film.polarity import upright
 from kneeimg.segment.film.rectify import LevelFilm, level
 from kneeimg.segment.film.refine import FLAT_ONSET, ROUND_ONSET, RefineScale, refine
 from kneeimg.segment.film.trace import TracedPair, trace_edge, trace_pair
@@ -32,7 +33,6 @@ from kneeimg.settings.film import FilmSettings
 FloatArray = NDArray[np.float64]
 
 METHOD = "outline+paths"
-_POLARITY_DOUBT = (0.95, 1.30)  # scores of negative over film between which the joint decides
 _UNKNOWN_WIDTH = (0.40, 1.0)  # femoral width as share of the film's width when mm are unknown
 
 
@@ -113,9 +113,8 @@ def _widths(
 def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings) -> JointMargins:
     """Margins on a film with medial on the left."""
     findings: list[Finding] = []
-    pose, turned = _best_polarity(image, widths, settings)
+    image, pose, turned = upright(image, widths, check=settings.check_polarity)
     if turned:
-        image = image.max() - image
         findings.append(polarity_finding())
     findings += check_metal(image, pose)
     if pose.score < settings.minimum_match:
@@ -127,31 +126,6 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
     findings += check_trace(seen.pairs)
     lines = _refined(image, seen, settings)
     return replace(lines, findings=tuple(findings))
-
-
-def _best_polarity(
-    image: FloatArray, widths: tuple[float, float], settings: FilmSettings
-) -> tuple[Pose, bool]:
-    """Pose of the knee and whether grey values are turned round.
-
-    The outline decides when it agrees much better one way; in between, the traced joint does.
-    """
-    bright, dark = locate(image, widths)
-    ratio = dark.score / max(bright.score, 1e-9)
-    if not settings.check_polarity or ratio < _POLARITY_DOUBT[0]:
-        return bright, False
-    if ratio > _POLARITY_DOUBT[1]:
-        return dark, True
-    as_it_is, negative = _joint_merit(image, bright), _joint_merit(image.max() - image, dark)
-    return (dark, True) if negative > as_it_is else (bright, False)
-
-
-def _joint_merit(image: FloatArray, pose: Pose) -> float:
-    """How clearly a joint is traced: edge strength and darkness of both compartments, and match."""
-    film = level(image, pose)
-    pairs = [trace_pair(film, c) for c in Compartment]
-    merit = [float(pair.strength.mean()) + 0.3 * min(pair.contrast, 2.0) for pair in pairs]
-    return pose.score + min(merit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
