@@ -31,3 +31,16 @@ def test_lateral_joint_space_of_a_projected_knee():
         if row.quantity.startswith("fJSW"):
             assert row.value == pytest.approx(film.truth[row.region, row.quantity], abs=0.02)
     assert np.isfinite(film.radiograph.image).all()
+
+
+@pytest.mark.parametrize("beam_angle_deg", [0.0, 8.0])
+def test_medial_margin_of_a_dished_plateau_is_its_floor_not_its_rim(beam_angle_deg):
+    film = project_knee(
+        KneePhantom(Side.LEFT), FilmSetup(pixel_mm=0.3), beam_angle_deg=beam_angle_deg
+    )
+    rows = measure_joint_space(find_margins(film.radiograph), film.radiograph.spacing_mm)
+    got = {(row.region, row.quantity): row.value for row in rows}
+    # a ray just above the floor leaves the bone soon: the steepest rise lies above the floor
+    for name in ("mJSW", "fJSW_0150", "fJSW_0225", "fJSW_0300"):
+        error = got["medial", name] - film.truth["medial", name]
+        assert -0.75 < error < 0.2

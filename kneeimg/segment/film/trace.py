@@ -22,6 +22,10 @@ _BEND_COST = 0.06  # per row moved, against an edge strength of about 1
 _PRIOR_COST = 0.5  # at the end of the reach
 _DARK_GAIN = 0.8  # weight of a joint space that is darker than both bones
 _STRIP = 5  # rows of bone compared with the space
+_PLATE_GAIN = 0.8  # weight of bright bone right below the floor; a rim has grey bone below it
+_PLATE_CAP = 3.5  # spreads of the film
+_TIBIA_EDGE_CAP = 0.6  # a sharp rim is no better than a clear floor
+_PLATE = (1, 5)  # rows of the subchondral plate below the floor, 2 mm
 _CLOSED_ROWS = 2  # narrower spaces are not asked to be dark
 
 
@@ -107,28 +111,38 @@ class _Bands:
         reach = np.arange(-_REACH, _REACH + 1)
         prior = _PRIOR_COST * (reach / _REACH) ** 2
         edges = (np.clip(self.femur_edge[k], -1, 1.5) - prior)[:, None]
-        edges = edges + (np.clip(self.tibia_edge[k], -1, 1.5) - prior)[None, :]
+        edges = edges + (np.clip(self.tibia_edge[k], -1, _TIBIA_EDGE_CAP) - prior)[None, :]
         top = (self.femur_row[k] + reach)[:, None]
         bottom = (self.tibia_row[k] + reach)[None, :]
         gap = bottom - top
         dark = np.clip(self._darkness(k, top, bottom), -1.0, 1.0)
         dark = np.where(gap > _CLOSED_ROWS, dark, 0.0)
+        edges = edges + _PLATE_GAIN * np.clip(self._plate(k, bottom), -1.0, _PLATE_CAP)
         total: FloatArray = np.where(gap >= 0, edges + _DARK_GAIN * dark, -np.inf)
         return total
 
+    def _mean(self, k: int, start: FloatArray, stop: FloatArray) -> FloatArray:
+        """Mean grey value of column k between two rows."""
+        rows = np.arange(self.sums.shape[1])
+        total = np.interp(stop + 0.5, rows, self.sums[k])
+        total = total - np.interp(start + 0.5, rows, self.sums[k])
+        average: FloatArray = total / np.maximum(stop - start, 1e-6)
+        return average
+
+    def _plate(self, k: int, bottom: FloatArray) -> FloatArray:
+        """Brightness of the strip below a tibial margin, in spreads of the film."""
+        return self._mean(k, bottom + _PLATE[0], bottom + _PLATE[1])
+
     def _darkness(self, k: int, top: FloatArray, bottom: FloatArray) -> FloatArray:
         """How much darker the space is than the strips of bone above and below it."""
-
-        def mean(start: FloatArray, stop: FloatArray) -> FloatArray:
-            rows = np.arange(self.sums.shape[1])
-            total = np.interp(stop + 0.5, rows, self.sums[k])
-            total = total - np.interp(start + 0.5, rows, self.sums[k])
-            average: FloatArray = total / np.maximum(stop - start, 1e-6)
-            return average
-
-        bone = np.minimum(mean(top - _STRIP, top - 1), mean(bottom + 1, bottom + _STRIP))
-        inner: FloatArray = mean(top + 0 * bottom, np.maximum(bottom, top + 1))
-        return bone - inner
+        above = self._mean(k, top - _STRIP, top - 1)
+        below = self._mean(k, bottom + 1, bottom + _STRIP)
+        low = np.maximum(bottom, top + 1)
+        inner = self._mean(k, top + 0 * bottom, low)
+        # the rim of a dished or tilted plateau greys the lower half of the space
+        inner = np.minimum(inner, self._mean(k, top + 0 * bottom, (top + low) / 2))
+        darkness: FloatArray = np.minimum(above, below) - inner
+        return darkness
 
     def traced(self, femur: NDArray[np.int64], tibia: NDArray[np.int64]) -> TracedPair:
         """The paths as lines in the tangent frame with their strength."""
