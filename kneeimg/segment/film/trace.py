@@ -26,6 +26,7 @@ _PLATE_GAIN = 0.8  # weight of bright bone right below the floor; a rim has grey
 _PLATE_CAP = 3.5  # spreads of the film
 _TIBIA_EDGE_CAP = 0.6  # a sharp rim is no better than a clear floor
 _PLATE = (1, 5)  # rows of the subchondral plate below the floor, 2 mm
+_SCAN_RIM = 3  # pixels along the edge of the film, 1.5 % of the width, that show no femoral edge
 _CLOSED_ROWS = 2  # narrower spaces are not asked to be dark
 
 
@@ -207,7 +208,7 @@ def trace_edge(film: LevelFilm, compartment: Compartment) -> FloatArray:
     -----
     Single best path down the band around the typical edge, from soft tissue (dark) into bone.
     """
-    from scipy.ndimage import gaussian_filter, map_coordinates
+    from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 
     v = np.arange(*EDGE_V, 1 / WIDTH)
     sign = 1.0 if compartment is Compartment.MEDIAL else -1.0
@@ -219,7 +220,9 @@ def trace_edge(film: LevelFilm, compartment: Compartment) -> FloatArray:
     at = film.column(typical)[:, None] + reach
     rows = np.broadcast_to(film.row(v)[:, None], at.shape)
     gain = np.clip(map_coordinates(slope, [rows, at], order=1, mode="nearest"), -1, 1.5)
-    inside = map_coordinates(film.inside.astype(float), [rows, at], order=0, mode="constant")
+    # the first lines of a scan are often darker than the film: their edge is not the femur's
+    whole = binary_erosion(film.inside, iterations=_SCAN_RIM)
+    inside = map_coordinates(whole.astype(float), [rows, at], order=0, mode="constant")
     gain = np.where(inside > 0.5, gain, -1.0) - _PRIOR_COST * (reach / _REACH) ** 2
     path = _best_path(gain)
     return LevelFilm.frame(at[np.arange(len(v)), path], film.row(v))
