@@ -142,8 +142,8 @@ def shrink(image: FloatArray, longest: int) -> tuple[FloatArray, float]:
 def _best_places(
     pose: Pose,
     outline: Outline,
-    spectrum: NDArray[np.complex64],
-    inside_spectrum: NDArray[np.complex64],
+    spectrum: NDArray[np.complexfloating],
+    inside_spectrum: NDArray[np.complexfloating],
     shape: tuple[int, ...],
     pad: int,
 ) -> tuple[Pose, Pose]:
@@ -165,7 +165,7 @@ def _best_places(
     return _peak(pose, score, in_view, pad), _peak(pose, -score, in_view, pad)
 
 
-def _peak(pose: Pose, score: FloatArray, in_view: FloatArray, pad: int) -> Pose:
+def _peak(pose: Pose, score: NDArray[np.floating], in_view: NDArray[np.floating], pad: int) -> Pose:
     row, column = np.unravel_index(int(score.argmax()), score.shape)
     return replace(
         pose,
