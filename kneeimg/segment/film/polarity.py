@@ -15,8 +15,8 @@ FloatArray = NDArray[np.float64]
 _LINE_WIDTH = 0.0055  # of femoral width, SD of the filter that shows cortex and trabeculae
 _SURROUND = 2.5  # times wider, what lines are compared with
 # Cortex, trabeculae and plates are thin and dense: on 1123 films the skewness of fine detail is
-# -0.09 to 1.3, on 10 inverted ones -0.53 to -0.25. In between the joint decides.
-_INVERTED, _UPRIGHT = -0.22, -0.12
+# -0.09 to 1.3, on 10 inverted ones -0.53 to -0.22. In between the joint decides.
+_INVERTED, _UPRIGHT = -0.19, -0.12
 
 
 def line_skewness(image: FloatArray, width: float) -> float:
