@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from kneeimg.core.anatomy import Bone, Plate
+from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
 from kneeimg.geometry.affines import apply_affine
 from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
+from kneeimg.measure.plate_model import Recovered, recover_lost
 from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
 from kneeimg.measure.subregions import subregion_codes
 from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set
@@ -33,17 +35,25 @@ class MeasuredBone:
     surface : Whole bone, local mm, with the vertex fields of `KneeMorphometry.surfaces`.
     frame_found : Whether the plates could be told apart.
     frame : Anatomical frame, local mm; None without cartilage or when none was found.
+    rim : What the plate model recovered at the rims; None when it was not asked.
     """
 
     surface: Surface
     frame_found: bool
     frame: BoneFrame | None = None
+    rim: Recovered | None = None
 
 
 def measure_bone(
-    knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings
+    knee: CanonicalKnee,
+    bone: Bone,
+    settings: MorphometrySettings,
+    model: BonePlates | None = None,
 ) -> MeasuredBone | None:
-    """Surface, rays, plates, volumes of one bone; None when it is not in the label map."""
+    """Surface, rays, plates, volumes of one bone; None when it is not in the label map.
+
+    `model` recovers what was lost at the rims of the plates; without it they keep their own border.
+    """
     if bone.tissue not in knee.boxes:
         return None
     levels = level_sets(knee, bone, settings)
@@ -62,10 +72,14 @@ def measure_bone(
     plate = plates_from_cover(
         surface.fields["ray_mm"], mesh.area_mm2, mesh.faces, would_be, at_edge, settings
     )
+    rim = None
+    if model is not None and settings.plate_model.enabled:
+        rim = recover_lost(surface, plate, would_be, at_edge, model, settings.plate_model)
+        plate = rim.plate
     surface = _with_volume(surface, plate, levels)
     parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
     surface = with_tab(surface, plate, settings).with_fields(subregion=parts)
-    return MeasuredBone(surface, True, frame)
+    return MeasuredBone(surface, True, frame, rim)
 
 
 def _with_rays(

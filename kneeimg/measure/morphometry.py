@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kneeimg.core.anatomy import Bone, Side
+from kneeimg.core.anatomy import REGION_BONES, Bone, Side
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.measurement import Measurement
+from kneeimg.core.plate_model import PlateModel
 from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding
 from kneeimg.measure.bones import MeasuredBone, measure_bone
 from kneeimg.measure.canonical import canonical_knee
 from kneeimg.measure.planned import measure_extras
 from kneeimg.measure.qc import absent_regions, flags_of, input_findings, result_findings
-from kneeimg.measure.regions import summarise
+from kneeimg.measure.regions import region_mask, summarise
+from kneeimg.measure.tab import PLATE_MODEL
 from kneeimg.settings.morphometry import MorphometrySettings
 
 
@@ -41,7 +44,10 @@ class KneeMorphometry:
 
 
 def measure_knee(
-    label_map: LabelMap, side: Side, settings: MorphometrySettings | None = None
+    label_map: LabelMap,
+    side: Side,
+    settings: MorphometrySettings | None = None,
+    plate_model: PlateModel | None = None,
 ) -> KneeMorphometry:
     """Thickness, areas and volumes of the cartilage of one knee.
 
@@ -50,6 +56,9 @@ def measure_knee(
     label_map : Hard or soft label map in any orientation, scheme `knee-v1`.
     side : Which knee it is; medial and lateral follow from it.
     settings : See :class:`MorphometrySettings`; None for the defaults.
+    plate_model : Recovers bone area lost at the rims of the plates, which then read
+        `tab_source` "plate model"; None keeps the rims as they are.
+        `kneeimg.io.plate_model.shipped_plate_model` gives the one that ships with kneeimg.
 
     Raises
     ------
@@ -68,7 +77,8 @@ def measure_knee(
         label_map.require_measurable()  # names what is missing
     measured: dict[Bone, MeasuredBone] = {}
     for bone in Bone:
-        result = measure_bone(knee, bone, settings)
+        plates = plate_model.bones.get(bone) if plate_model is not None else None
+        result = measure_bone(knee, bone, settings, plates)
         if result is not None:
             measured[bone] = result
     local = {bone: result.surface for bone, result in measured.items()}
@@ -77,6 +87,7 @@ def measure_knee(
         local,
         method="ray/soft" if label_map.is_soft else "ray/hard",
         settings=settings,
+        tab_source=_recovered_regions(measured),
         absent=absent_regions(knee.boxes, measured),
         flags=flags_of(found),
     )
@@ -85,3 +96,14 @@ def measure_knee(
     surfaces = {bone: knee.surface_to_patient(surface, uid) for bone, surface in local.items()}
     findings = tuple(item.finding for item in found) + result_findings(measurements)
     return KneeMorphometry(measurements, surfaces, findings)
+
+
+def _recovered_regions(measured: Mapping[Bone, MeasuredBone]) -> dict[str, str]:
+    """Source of tAB of the regions in which the plate model recovered bone."""
+    return {
+        region: PLATE_MODEL
+        for region, bone in REGION_BONES.items()
+        if bone in measured
+        and (rim := measured[bone].rim) is not None
+        and (region_mask(measured[bone].surface, region) & rim.added).any()
+    }

@@ -18,6 +18,7 @@ _LATERAL = (int(Plate.cLF), int(Plate.pLF), int(Plate.LT))
 
 COVERED = "covered"
 HOLES_FILLED = "holes filled"
+PLATE_MODEL = "plate model"
 
 
 def covered_by(ray_mm: FloatArray, settings: MorphometrySettings) -> NDArray[np.bool_]:
@@ -51,7 +52,8 @@ def plates_from_cover(
     -----
     A hole is a bare part that is enclosed by cartilage, no larger than `max_hole_mm2`, not cut by
     the field of view, and not bordered by both a medial and a lateral plate: such a part is the
-    notch or the eminence. Bone lost at the rim of a plate is not found by this rule.
+    notch or the eminence. Bone lost at the rim of a plate is not found by this rule
+    but by :func:`kneeimg.measure.plate_model.recover_lost`.
     """
     covered = covered_by(ray_mm, settings)
     part = connected_parts(faces, len(ray_mm), covered)

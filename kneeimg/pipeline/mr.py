@@ -13,6 +13,7 @@ from kneeimg.core.visit import Visit
 from kneeimg.core.volume import Volume
 from kneeimg.errors import Finding, MaskError, ReasonCode
 from kneeimg.io.atomic import write_bytes, write_json
+from kneeimg.io.plate_model import shipped_plate_model
 from kneeimg.io.results import KneeRecord, knee_file, record_to_json
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.pipeline.cases import Case, MaskFile, redacted_finding
@@ -74,7 +75,8 @@ def measure_labels(
 ) -> MeasuredKnee:
     """Measure a label map whose side every source, the labels included, agrees on."""
     side = require_side((*sides, ("label geometry", label_map.side_from_labels)), where=where)
-    morphometry = measure_knee(label_map, side, settings.morphometry)
+    model = shipped_plate_model() if settings.morphometry.plate_model.enabled else None
+    morphometry = measure_knee(label_map, side, settings.morphometry, model)
     return MeasuredKnee(side, image, label_map, morphometry, morphometry.findings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kneeimg.settings.base import Settings
+from kneeimg.settings.plate_model import PlateModelSettings
 
 
 class MorphometrySettings(Settings):
@@ -40,6 +41,7 @@ class MorphometrySettings(Settings):
     plausible_mean_mm : Lowest and highest plausible mean thickness over covered bone, mm. The
         Framingham normals lie between 1.7 and 2.1 mm with an SD near 0.25 mm
         (doi:10.1016/j.joca.2010.07.010); the limits are far outside on both sides.
+    plate_model : How bone area lost at the rim of a plate is recovered.
     """
 
     sigma_soft_mm: float = Field(default=0.1, ge=0.0, le=1.0)
@@ -59,3 +61,4 @@ class MorphometrySettings(Settings):
     meniscus_reach_mm: float = Field(default=15.0, gt=1.0, le=30.0)
     meniscus_body_share: float = Field(default=1.0 / 3.0, gt=0.0, le=1.0)
     plausible_mean_mm: tuple[float, float] = (0.8, 3.8)
+    plate_model: PlateModelSettings = Field(default_factory=PlateModelSettings)
