@@ -234,7 +234,7 @@ def test_run_of_a_folder_without_masks_refuses_every_case(series: Path, tmp_path
 def test_report_of_a_folder_that_is_no_result_is_refused(tmp_path: Path) -> None:
     status, _, err = invoke("report", tmp_path / "nothing")
     assert status == 1
-    assert "nothing" in err
+    assert "nothing" in re.sub(r"[│\s]", "", err)  # the box breaks long paths anywhere
 
 
 def test_json_has_no_nan() -> None:
