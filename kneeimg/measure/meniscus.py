@@ -1,7 +1,8 @@
 """Menisci: volume, extrusion beyond the tibial plateau, and how much of the plateau they cover.
 
-Definitions follow the three-dimensional method of Wirth 2010 (doi:10.1002/mrm.22380): meniscus
-position is told relative to the total subchondral bone area of the tibia, not to osteophytes.
+Definitions follow the three-dimensional method of Bloecker 2011 (doi:10.1186/1471-2474-12-248):
+meniscus position is told relative to the total subchondral bone area of the tibia, not to
+osteophytes.
 """
 
 from __future__ import annotations
