@@ -17,6 +17,7 @@ from kneeimg.cli.inspect import inspect
 from kneeimg.cli.measure import measure_app
 from kneeimg.cli.report import report
 from kneeimg.cli.run import run
+from kneeimg.cli.train import train
 
 __all__ = ["app"]
 
@@ -62,6 +63,7 @@ app.command()(demo)
 app.command()(inspect)
 app.command()(run)
 app.add_typer(measure_app, name="measure")
+app.command()(train)
 app.command()(change)
 app.command()(report)
 app.command()(codes)

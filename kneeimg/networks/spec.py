@@ -57,8 +57,8 @@ class NetworkSpec(Settings):
 
     @model_validator(mode="after")
     def _sane(self) -> NetworkSpec:
-        if not 2 <= len(self.filters) <= 7:
-            raise ValueError(f"a U needs 2 to 7 levels, found {len(self.filters)}")
+        if not 3 <= len(self.filters) <= 7:
+            raise ValueError(f"a U needs 3 to 7 levels, found {len(self.filters)}")
         if any(not 1 <= n <= 4 for n in self.fold):
             raise ValueError(f"fold is 1 to 4 voxels along each axis, found {self.fold}")
         return self
@@ -108,7 +108,7 @@ def build_network(spec: NetworkSpec) -> SubpixelNet:
     Examples
     --------
     >>> import torch
-    >>> net = build_network(NetworkSpec(filters=(4, 8), fold=(1, 2, 2)))
+    >>> net = build_network(NetworkSpec(filters=(4, 8, 8), fold=(1, 2, 2)))
     >>> net(torch.zeros(1, 1, 4, 8, 8)).shape
     torch.Size([1, 9, 4, 8, 8])
     """

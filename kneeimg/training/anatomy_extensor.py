@@ -68,7 +68,10 @@ def before_the_joint(shape: tuple[int, ...], marks: Landmarks) -> Mask:
     x, y, z = axes_mm(shape)
     near = np.abs(x - marks.joint[0]) < 36.0
     return np.asarray(
-        near & (y < marks.joint[1] - 4.0) & (z > marks.joint[2] - 22.0) & (z < marks.patella_high + 30.0)
+        near
+        & (y < marks.joint[1] - 4.0)
+        & (z > marks.joint[2] - 22.0)
+        & (z < marks.patella_high + 30.0)
     )
 
 

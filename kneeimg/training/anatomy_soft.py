@@ -172,9 +172,7 @@ def _nearest_muscle(
     if not small.any():
         return np.full(muscle.shape, _FAR_MM, dtype=np.float32), np.zeros_like(structures)
     spacing = [2 * s for s in COARSE_MM]
-    distance, index = ndimage.distance_transform_edt(
-        ~small, sampling=spacing, return_indices=True
-    )
+    distance, index = ndimage.distance_transform_edt(~small, sampling=spacing, return_indices=True)
     owner = structures[::2, ::2, ::2][tuple(index)]
     return (
         _enlarged(distance.astype(np.float32), muscle.shape),
@@ -231,9 +229,7 @@ def _lay_pads_and_capsule(
     soft[(around.patella < 0.9) & (soft != int(Substance.MUSCLE_B))] = int(Substance.CAPSULE)
 
 
-def _lay_fibres(
-    soft: NDArray[np.uint8], substance: NDArray[np.uint8], tendons: Mask
-) -> None:
+def _lay_fibres(soft: NDArray[np.uint8], substance: NDArray[np.uint8], tendons: Mask) -> None:
     for code in (Substance.FAT_PAD, Substance.TENDON, Substance.LIGAMENT, Substance.VESSEL):
         soft[substance == int(code)] = int(code)
     fibula = substance == int(Substance.MARROW_FIBULA)

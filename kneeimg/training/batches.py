@@ -106,7 +106,7 @@ class Batches:
         rng = np.random.default_rng([self._settings.seed, 19, number, patch])
         spacing = self._spec.fine_spacing_mm
         centre = seen.scan.joint_point(seen.coarse, rng)
-        sample = seen.scan.sample(self._settings.patch, spacing, centre, (1, 2, 2))
+        sample = seen.scan.sample(self._settings.patch, spacing, centre, (1, 2, 2), draw=1 + patch)
         image = scaled(sample.image, *seen.levels)
         context = _box_of(seen.classes, seen.coarse, sample)
         channels = torch.cat([image[None], context])

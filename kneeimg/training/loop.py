@@ -125,7 +125,7 @@ class Trainer:
             logits = self._stepper(batch.input)
         loss = segmentation_loss(logits, batch.target, batch.unknown)
         if not bool(torch.isfinite(loss)):
-            self._stop_with_batch(batch, float(loss))
+            self._stop_with_batch(batch, float(loss.detach()))
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.optimiser.clip)
         self._optimiser.step()

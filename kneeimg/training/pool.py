@@ -80,7 +80,7 @@ def load_knee(knee: PoolKnee, device: torch.device | str = "cpu") -> Knee:
         If the file is damaged or holds a code that is no substance or class.
     """
     try:
-        with np.load(knee.path, allow_pickle=False) as file:
+        with knee.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             found = {name: np.ascontiguousarray(file[name]) for name in file.files}
         spacing = tuple(float(mm) for mm in found["spacing_mm"])
         content = found["substances"] if "substances" in found else found["image"]

@@ -93,7 +93,8 @@ class SyntheticScan:
         self.acquisition: Acquisition = draw_acquisition(scan, rng)
         self.pose: Pose = draw_pose(knee.classes, knee.spacing_mm, pose, rng)
         device = knee.content.device
-        self._generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+        self._generator = torch.Generator(device)
+        self._noise_seed = int(rng.integers(2**62))
         self._mean = torch.as_tensor(self.contrast.mean, device=device)
         self._texture = torch.as_tensor(self.contrast.texture, device=device)
         self._real_range = float(rng.uniform(0.0, 0.05)), float(rng.uniform(0.85, 1.1))
@@ -105,6 +106,7 @@ class SyntheticScan:
         spacing_mm: TripleMm,
         centre_mm: TripleMm,
         finer: Triple,
+        draw: int = 0,
     ) -> Sample:
         """Image and classes of a box of the scan.
 
@@ -113,7 +115,9 @@ class SyntheticScan:
         shape, spacing_mm, centre_mm : Voxels, their size and the middle of the box.
         finer : The tissue is read at this many points per voxel along each axis and their signals
             are averaged: partial volume.
+        draw : Number of the noise: the same number, the same noise.
         """
+        self._generator.manual_seed(self._noise_seed + draw)
         box = Box(shape, spacing_mm, centre_mm, self.view_mm)
         target = self._read(self.knee.classes, shape, spacing_mm, centre_mm)
         many = (shape[0] * finer[0], shape[1] * finer[1], shape[2] * finer[2])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Side, Tissue
 from kneeimg.core.grid import Grid
@@ -47,7 +48,7 @@ class WholeScan:
 
     image: Volume
     truth: LabelMap
-    known: np.ndarray
+    known: NDArray[np.bool_]
     family: str
     slice_mm: float
 
@@ -89,3 +90,12 @@ def whole_scan(
         family=made.contrast.family,
         slice_mm=max(made.acquisition.voxel_mm),
     )
+
+
+def class_values(labels: LabelMap) -> NDArray[np.uint8]:
+    """(i, j, k) network classes of a label map; a tissue that is no class is background."""
+    table = np.zeros(256, np.uint8)
+    for value, tissue in enumerate(CLASS_TISSUES):
+        table[int(tissue)] = value
+    values: NDArray[np.uint8] = table[labels.labels]
+    return values
