@@ -128,7 +128,9 @@ def _read(out: Path) -> _Results:
             found="none",
             action="run the study with its follow-up visits first",
         )
-    people = dict.fromkeys(sorted({*found.measurements["participant"], *found.change["participant"]}))
+    people = dict.fromkeys(
+        sorted({*found.measurements["participant"], *found.change["participant"]})
+    )
     index = _index_knees(out / "participants.tsv")
     knees = {person: index.get(person, "") for person in {**index, **people} if person}
     visits = {*found.measurements["visit"], *found.change["visit_to"], *found.change["visit_from"]}

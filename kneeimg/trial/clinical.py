@@ -151,17 +151,13 @@ def read_clinical(
     return Clinical(values, units, tuple(exclusions))
 
 
-def _columns(
-    table: CsvLines, units: dict[str, str], exclusions: list[Exclusion]
-) -> dict[str, int]:
+def _columns(table: CsvLines, units: dict[str, str], exclusions: list[Exclusion]) -> dict[str, int]:
     """Usable columns and where they stand; `units` remembers those of all files."""
     columns: dict[str, int] = {}
     for number, text in enumerate(table.header):
         name, unit = parse_header(text)
         if name in columns:
-            raise StudyError(
-                "a column stands twice", where=f"{table.file}, line 1", found=text
-            )
+            raise StudyError("a column stands twice", where=f"{table.file}, line 1", found=text)
         problem = _column_problem(table.file, text, name, unit, units)
         if problem is not None:
             exclusions.append(problem)

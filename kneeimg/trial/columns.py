@@ -96,7 +96,9 @@ ANCOVA = (
     _number("raw_difference", "difference of the mean changes, not adjusted"),
     _number("raw_low", "lower limit of its interval (Welch)"),
     _number("raw_high", "upper limit"),
-    _number("hedges_g", "difference of the mean changes in pooled SDs, corrected for small samples"),
+    _number(
+        "hedges_g", "difference of the mean changes in pooled SDs, corrected for small samples"
+    ),
     _number("hedges_g_low", "lower limit of its interval (noncentral t)"),
     _number("hedges_g_high", "upper limit"),
     _number("effect_size", "adjusted difference in residual SDs"),

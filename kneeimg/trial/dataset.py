@@ -105,8 +105,9 @@ def build_samples(
     start = baseline_visit(change, settings)
     visits = follow_ups(change, start, settings)
     knees, exclusions = choose_knees(change, people.index_knees)
+    undecided = {exclusion.participant for exclusion in exclusions}
     table = {
-        (row["participant"], row["visit_to"], f"{row['region']}_{row['quantity']}"): row
+        (row["participant"], row["visit_to"], row["kind"], row["region"], row["quantity"]): row
         for row in change
         if row["visit_from"] == start and row["side"] == knees.get(row["participant"])
     }
@@ -120,8 +121,8 @@ def build_samples(
                 if outcome.role == "clinical":
                     own |= _clinical_values(clinical, person, outcome.quantity, start, visit)
                 else:
-                    key = (person, visit, outcome.endpoint)
-                    own |= _values(table.get(key), person in knees)
+                    key = (person, visit, outcome.kind, outcome.region, outcome.quantity)
+                    own |= _values(table.get(key), outcome, person in undecided)
                 rows.append(own)
             samples.append(Sample(outcome, visit, tuple(rows)))
     return tuple(samples), exclusions
@@ -155,11 +156,15 @@ def choose_knees(
     return knees, tuple(exclusions)
 
 
-def _values(row: Mapping[str, Any] | None, has_knee: bool) -> Row:
+def _values(row: Mapping[str, Any] | None, outcome: Outcome, undecided: bool) -> Row:
+    if not outcome.known:
+        return _nothing(ReasonCode.UNKNOWN_OUTCOME, "the change table has no such outcome")
+    if undecided:
+        return _nothing(
+            ReasonCode.AMBIGUOUS_KNEE, "both knees have results, none is the index knee"
+        )
     if row is None:
-        code = ReasonCode.VISIT_MISSING if has_knee else ReasonCode.AMBIGUOUS_KNEE
-        said = "no change from baseline to this visit" if has_knee else "no knee to count"
-        return _nothing(code, said)
+        return _nothing(ReasonCode.VISIT_MISSING, "no change from baseline to this visit")
     names = ("days", "baseline", "followup", "change", "change_pct", "change_class", "sdc")
     values = {name: row[name] for name in (*names, "sdc_source", "drift")}
     values["days"] = None if _absent(row["days"]) else round(float(row["days"]))
@@ -172,9 +177,7 @@ def _values(row: Mapping[str, Any] | None, has_knee: bool) -> Row:
     return values
 
 
-def _clinical_values(
-    clinical: Clinical, person: str, column: str, start: str, visit: str
-) -> Row:
+def _clinical_values(clinical: Clinical, person: str, column: str, start: str, visit: str) -> Row:
     first = clinical.values.get((person, start, column))
     second = clinical.values.get((person, visit, column))
     if first is None or second is None:

@@ -27,9 +27,7 @@ OUTCOMES = ("improved", "stable", "worsened")
 WITHIN, LOSS, GAIN = "within measurement error", "loss", "gain"
 
 
-def srm_rows(
-    samples: Iterable[Sample], arms: Sequence[str], settings: TrialSettings
-) -> list[Row]:
+def srm_rows(samples: Iterable[Sample], arms: Sequence[str], settings: TrialSettings) -> list[Row]:
     """One row per outcome, visit and arm, and one for all arms together."""
     return [
         _srm_row(sample, arm, (arm,) if arm != EVERYBODY else tuple(arms), settings)
@@ -38,9 +36,7 @@ def srm_rows(
     ]
 
 
-def _srm_row(
-    sample: Sample, name: str, arms: Sequence[str], settings: TrialSettings
-) -> Row:
+def _srm_row(sample: Sample, name: str, arms: Sequence[str], settings: TrialSettings) -> Row:
     changes = sample.numbers("change", *arms)
     row = sample.outcome.as_row(sample.visit) | {"arm": name, "n": len(changes)}
 
@@ -108,7 +104,11 @@ def _add_difference(row: Row, counts: tuple[int, int, int, int], confidence: flo
     row |= {"difference_low": difference.low, "difference_high": difference.high}
     test = fisher(*counts, confidence)
     row["p_fisher"] = test.p
-    limits = {"odds_ratio": test.odds_ratio, "odds_ratio_low": test.low, "odds_ratio_high": test.high}
+    limits = {
+        "odds_ratio": test.odds_ratio,
+        "odds_ratio_low": test.low,
+        "odds_ratio_high": test.high,
+    }
     row |= {name: value if math.isfinite(value) else math.nan for name, value in limits.items()}
     unbounded = [name for name, value in limits.items() if not math.isfinite(value)]
     if unbounded:

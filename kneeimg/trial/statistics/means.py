@@ -104,9 +104,7 @@ def hedges_g(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> E
     scale = math.sqrt(1 / len(a) + 1 / len(b))
     d = float(a.mean() - b.mean()) / pooled
     low, high = noncentral_t_interval(d / scale, df, confidence)
-    correction = math.exp(
-        math.lgamma(df / 2) - math.lgamma((df - 1) / 2) - 0.5 * math.log(df / 2)
-    )
+    correction = math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2) - 0.5 * math.log(df / 2))
     return Estimate(correction * d, correction * low * scale, correction * high * scale)
 
 

@@ -61,6 +61,8 @@ def mixed_model(
     visit: Sequence[str],
     participant: Sequence[str],
     confidence: float = 0.95,
+    *,
+    most_steps: int = 500,
 ) -> MixedModel:
     """Fit the model to one row per participant and visit; visits may be missing.
 
@@ -70,6 +72,7 @@ def mixed_model(
     in_arm : (n,) booleans.
     visit, participant : (n,) names; the order of first appearance is the order of the visits.
     confidence : Of the intervals, which use the normal distribution (large samples).
+    most_steps : Of the optimiser, before the fit counts as not converged.
 
     Raises
     ------
@@ -88,7 +91,14 @@ def mixed_model(
     centre, scale = float(x.mean()), float(y.std())
     require_variance(scale, float(np.abs(y).max()), "the follow-up values")
     design = np.column_stack([at, at * arm[:, None], x - centre])
-    fit = _fit((y - y.mean()) / scale, design, np.asarray(participant))
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        raise AnalysisError(
+            "arm, visit and baseline cannot be told apart",
+            code=ReasonCode.NO_VARIANCE,
+            expected="baseline values that overlap between the arms",
+            found="a baseline that names the arm",
+        )
+    fit = _fit((y - y.mean()) / scale, design, np.asarray(participant), most_steps)
     errors = _standard_errors(fit, design, np.asarray(participant))
     k = len(visits)
     half = float(stats.norm.ppf(0.5 + confidence / 2))
@@ -127,7 +137,7 @@ def _require_layout(
         raise ValueError("a participant has two values at one visit")
 
 
-def _fit(y: FloatArray, design: FloatArray, groups: np.ndarray) -> Any:
+def _fit(y: FloatArray, design: FloatArray, groups: np.ndarray, most_steps: int) -> Any:
     """The REML fit in standardised units; its warnings decide, and are never passed on."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
@@ -135,7 +145,9 @@ def _fit(y: FloatArray, design: FloatArray, groups: np.ndarray) -> Any:
         warnings.simplefilter("always")
         try:
             model = MixedLM(y, design, groups)
-            fit = model.fit(reml=True, method=["bfgs", "powell"], gtol=1e-9, disp=False)
+            fit = model.fit(
+                reml=True, method=["bfgs", "powell"], gtol=1e-9, maxiter=most_steps, disp=False
+            )
         except (np.linalg.LinAlgError, ValueError) as error:
             raise _not_converged(f"{type(error).__name__}: {error}") from error
     if not fit.converged or not np.isfinite(np.asarray(fit.bse_fe)).all():

@@ -132,9 +132,7 @@ def test_sample_size_is_power_t_test() -> None:
 
 def test_mixed_model_is_lme() -> None:
     rows, wanted = Rows(), golden("mixed")
-    found = mixed_model(
-        rows.followup, rows.baseline, rows.in_arm, rows.visit, rows.participant
-    )
+    found = mixed_model(rows.followup, rows.baseline, rows.in_arm, rows.visit, rows.participant)
     assert [d.visit for d in found.differences] == ["M06", "M12"]
     for difference in found.differences:
         close([difference.value, difference.se], list(wanted[difference.visit].values()))
