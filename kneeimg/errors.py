@@ -126,7 +126,7 @@ class ReasonCode(StrEnum):
     OUT_OF_RANGE = "OUT_OF_RANGE"
     TOO_FEW_PARTICIPANTS = "TOO_FEW_PARTICIPANTS"
     NO_VARIANCE = "NO_VARIANCE"
-    NO_REPEATABILITY = "NO_REPEATABILITY"
+    NO_REPEATABILITY_DATA = "NO_REPEATABILITY_DATA"
     NO_DIRECTION = "NO_DIRECTION"
     NOT_CONVERGED = "NOT_CONVERGED"
     UNBOUNDED = "UNBOUNDED"
@@ -354,7 +354,7 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.OUT_OF_RANGE: (_S, "A number outside the range that its scale allows"),
     ReasonCode.TOO_FEW_PARTICIPANTS: (_R, "Fewer participants than the statistic needs"),
     ReasonCode.NO_VARIANCE: (_R, "Values that do not vary enough for the statistic"),
-    ReasonCode.NO_REPEATABILITY: (_R, "No repeatability data: a single change cannot be classed"),
+    ReasonCode.NO_REPEATABILITY_DATA: (_R, "No repeatability data: a single change cannot be classed"),
     ReasonCode.NO_DIRECTION: (_R, "A quantity of which neither more nor less is better"),
     ReasonCode.NOT_CONVERGED: (_R, "The fit of the mixed model did not converge"),
     ReasonCode.UNBOUNDED: (_N, "A limit of an interval, or a sample size, is not finite"),
@@ -403,7 +403,7 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.UNIT_CONFLICT: "convert one of the columns, and say its unit in the header",
     ReasonCode.NOT_A_NUMBER: "correct the cell, or leave it empty when the value is missing",
     ReasonCode.OUT_OF_RANGE: "correct the cell, or leave it empty when the value is missing",
-    ReasonCode.NO_REPEATABILITY: "measure repeated scans with this software",
+    ReasonCode.NO_REPEATABILITY_DATA: "measure repeated scans with this software",
     ReasonCode.OUTPUT_NOT_WRITABLE: "choose an output folder that you may write to",
     ReasonCode.OUTPUT_FULL: "free some space and run again: finished cases are kept",
     ReasonCode.OUTPUT_CHANGED: "run again: what is missing is measured again",

@@ -29,8 +29,25 @@ from kneeimg.trial.sealed import Arms, read_arms
 
 Row = dict[str, Any]
 
-#: Called with the results folder and the arms, by participant, once the tables are written.
-Unblinded = Callable[[Path, Mapping[str, str]], object]
+
+@dataclass(frozen=True, slots=True)
+class Unblinded:
+    """What is known once the arms are: handed to everything that had to wait for them.
+
+    Attributes
+    ----------
+    out, target : The results folder, and where the analysis was written.
+    arms : Participant to arm.
+    order : The arms, the reference first.
+    """
+
+    out: Path
+    target: Path
+    arms: Mapping[str, str]
+    order: tuple[str, ...]
+
+
+Step = Callable[[Unblinded], object]
 
 NOTICE = "For research. Not a medical device, not for diagnosis."
 _SIDES = ("left", "right")
@@ -79,7 +96,7 @@ def analyse_trial(
     settings: TrialSettings | None = None,
     *,
     target: Path | None = None,
-    then: Sequence[Unblinded] = (),
+    then: Sequence[Step] = (),
 ) -> TrialResult:
     """Compare the arms and write `tables/trial/` and `trial/statistics.json`.
 
@@ -112,13 +129,15 @@ def analyse_trial(
     target = target or out
     files = _write(target, tables, statistics)
     for step in then:
-        step(out, arms.of)
+        step(Unblinded(out, target, arms.of, arms.names(settings.reference)))
     return TrialResult(tables, statistics, files)
 
 
 def _read(out: Path) -> _Results:
     found = read_results(out)
-    change = tuple(found.change.to_dict("records"))
+    change = tuple(
+        {str(name): value for name, value in row.items()} for row in found.change.to_dict("records")
+    )
     if not change:
         raise InputError(
             "the results hold no change between visits",

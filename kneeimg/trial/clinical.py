@@ -58,6 +58,7 @@ MARKERS = tuple(name for name in COLUMNS if name != ADVERSE_EVENTS)
 _MISSING = frozenset({"", "na", "n/a", "nan", ".", "-"})
 _HEADER = re.compile(r"^(?P<name>[^\[(]*)(?:[\[(](?P<unit>[^\])]*)[\])])?\s*$")
 _NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+_SAME_SIGNS = str.maketrans({"μ": "u", "µ": "u", "–": "-"})
 _ALIASES = {"il1beta": "il1b", "tnfalpha": "tnfa", "vaspain": "vas", "aes": "aecount"}
 _KEYS = {"participant": "participant", "visit": "visit"} | {
     name.replace("_", ""): name for name in COLUMNS
@@ -209,7 +210,7 @@ def _column_problem(
 
 
 def _plain_unit(unit: str) -> str:
-    return re.sub(r"\s", "", unit).casefold().replace("μ", "u").replace("µ", "u")
+    return re.sub(r"\s", "", unit).casefold().translate(_SAME_SIGNS)
 
 
 def _same_unit(first: str, second: str) -> bool:

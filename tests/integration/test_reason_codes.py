@@ -122,7 +122,7 @@ PROOFS = {
     "OUT_OF_RANGE": (_CLINICAL, "test_numbers_outside_their_scale"),
     "TOO_FEW_PARTICIPANTS": (_NUMBERS, "test_ancova_says_why_not"),
     "NO_VARIANCE": (_NUMBERS, "test_ancova_says_why_not"),
-    "NO_REPEATABILITY": (_TRIAL, "test_without_repeatability_data_nobody_is_a_responder"),
+    "NO_REPEATABILITY_DATA": (_TRIAL, "test_without_repeatability_data_nobody_is_a_responder"),
     "NO_DIRECTION": (
         _TRIAL,
         "test_less_is_better_for_bare_bone_and_neither_for_the_bone_area",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import doctest
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from kneeimg.cli import app
 from kneeimg.errors import InputError, OutputError, StudyError
 from kneeimg.io.tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS, write_csv, write_parquet
-from kneeimg.pipeline.trial import TrialResult, analyse_trial, exclusion_findings
+from kneeimg.pipeline.trial import TrialResult, Unblinded, analyse_trial, exclusion_findings
 from kneeimg.settings.trial import TrialSettings
 from kneeimg.trial.columns import TABLES
 from kneeimg.trial.statistics.ancova import ancova
@@ -213,7 +214,7 @@ def test_responders_are_counted_against_the_sdc(done) -> None:  # type: ignore[n
 def test_without_repeatability_data_nobody_is_a_responder(done) -> None:  # type: ignore[no-untyped-def]
     _, result = done
     rows = pick(result, "responders", endpoint="MFTC_ThCtAB_aMe")
-    assert {r["reason"] for r in rows} == {"NO_REPEATABILITY"}
+    assert {r["reason"] for r in rows} == {"NO_REPEATABILITY_DATA"}
     assert {(r["n"], r["n_no_data"]) for r in rows} == {(0, 12), (0, 13)}
     assert "count" not in rows[0]
 
@@ -340,19 +341,17 @@ def test_statistics_say_what_made_the_numbers(done) -> None:  # type: ignore[no-
 def test_a_second_run_and_other_company_change_nothing(done, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     out, result = done
     arms = write_arms(tmp_path / "arms.csv")
-    told: list[object] = []
-    again = analyse_trial(
-        out, arms, settings=QUICK.model_copy(update={"secondary": ()}), target=tmp_path / "again",
-        then=[lambda folder, by_person: told.append((folder, by_person["P02"]))],
-    )  # fmt: skip
-    assert told == [(out, "verum")]
+    told: list[Unblinded] = []
+    fewer = QUICK.model_copy(update={"secondary": ()})
+    again = analyse_trial(out, arms, settings=fewer, target=tmp_path / "again", then=[told.append])
+    (known,) = told
+    assert (known.out, known.target, known.order) == (out, tmp_path / "again", ARMS)
+    assert known.arms["P02"] == "verum"
     for row in again.tables["ancova"]:
         same = only(result, "ancova", endpoint=row["endpoint"], visit=row["visit"])
         assert row == same  # seeds belong to the outcome, not to its place in a list
     first = {p.name: p.read_bytes() for p in again.files}
-    analyse_trial(
-        out, arms, settings=QUICK.model_copy(update={"secondary": ()}), target=tmp_path / "again"
-    )
+    analyse_trial(out, arms, settings=fewer, target=tmp_path / "again")
     assert {p.name: p.read_bytes() for p in again.files} == first
 
 
@@ -503,6 +502,13 @@ def test_the_page_of_tables_is_current() -> None:
         for column in columns:
             assert f"| `{column.name}` | {column.type} | {column.meaning} |" in page
     assert page.count("\n| `") == sum(len(columns) for columns in TABLES.values())
+
+
+def test_the_worked_example_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    page = ROOT / "docs" / "trial-analysis.md"
+    result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (result.failed, result.attempted > 5) == (0, True)
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:

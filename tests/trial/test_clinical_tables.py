@@ -67,6 +67,12 @@ def test_units_that_differ_between_files(tmp_path: Path) -> None:
     assert set(clinical.values) == {("P01", "BL", "il6"), ("P01", "BL", "mmp13")}
 
 
+def test_signs_that_look_the_same_are_one_unit(tmp_path: Path) -> None:
+    text = "participant,visit,vas [0–100],il6 [{}g/l]\nP01,BL,5,2\n"
+    clinical = clinical_of(tmp_path, text.format("µ"), text.format("μ"), text.format("u"))
+    assert clinical.exclusions == ()
+
+
 def test_a_vas_on_another_scale(tmp_path: Path) -> None:
     clinical = clinical_of(tmp_path, "participant,visit,vas [cm],il6\nP01,BL,5.5,2\n")
     assert codes(clinical) == [("UNIT_CONFLICT", 1, "vas")]

@@ -144,7 +144,7 @@ def _nobody_classed(sample: Sample, arm: str) -> AnalysisError:
     if sample.measured(arm):
         return AnalysisError(
             "no repeatability data",
-            code=ReasonCode.NO_REPEATABILITY,
+            code=ReasonCode.NO_REPEATABILITY_DATA,
             expected="a smallest detectable change of this software",
             found="none",
         )

@@ -11,11 +11,12 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations as arrangements
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kneeimg.errors import AnalysisError, ReasonCode
 from kneeimg.trial.statistics.checks import FloatArray, finite_sample, require_variance
@@ -168,7 +169,9 @@ def permutation_check(
     return PermutationCheck(hits / total, total, complete)
 
 
-def _orders(n: int, count: int, complete: bool, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+def _orders(
+    n: int, count: int, complete: bool, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
     """Blocks of (k, n) index rows."""
     if complete:
         yield np.array(list(arrangements(range(n))))
@@ -219,10 +222,12 @@ def _checked(
 
 
 def _centred(values: FloatArray) -> FloatArray:
-    return values - values.mean()
+    centred: FloatArray = values - values.mean()
+    return centred
 
 
 def _without_baseline(values: FloatArray, x: FloatArray) -> FloatArray:
     """Residuals of values on an intercept and x."""
     slope, own = _centred(x), _centred(values)
-    return own - slope * (float(own @ slope) / float(slope @ slope))
+    left: FloatArray = own - slope * (float(own @ slope) / float(slope @ slope))
+    return left

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from kneeimg.errors import AnalysisError
 from kneeimg.trial.statistics.means import Estimate
 
@@ -82,7 +84,7 @@ def fisher(count: int, n: int, count2: int, n2: int, confidence: float = 0.95) -
 
     _require(count, n)
     _require(count2, n2)
-    table = [[count, n - count], [count2, n2 - count2]]
+    table = np.array([[count, n - count], [count2, n2 - count2]])
     p = float(stats.fisher_exact(table).pvalue)
     if count + count2 in (0, n + n2):
         return FisherTest(1.0, math.nan, 0.0, math.inf)

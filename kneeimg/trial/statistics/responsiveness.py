@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kneeimg.trial.statistics.bootstrap import BootstrapInterval, bca, resamples
+from kneeimg.trial.statistics.bootstrap import BootstrapInterval, Statistic, bca, resamples
 from kneeimg.trial.statistics.checks import FloatArray, finite_sample, require_variance
 from kneeimg.trial.statistics.noncentral import noncentral_t_interval
 
@@ -71,7 +71,7 @@ def response_mean_interval(
     return bca(_srm_of(sample), resamples(len(sample), count, rng), confidence)
 
 
-def _srm_of(sample: FloatArray):  # type: ignore[no-untyped-def]
+def _srm_of(sample: FloatArray) -> Statistic:
     smallest = 1e-12 * max(float(np.abs(sample).max()), 1e-300)
 
     def srm(rows: NDArray[np.int64]) -> FloatArray:
