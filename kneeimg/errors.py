@@ -354,7 +354,10 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.OUT_OF_RANGE: (_S, "A number outside the range that its scale allows"),
     ReasonCode.TOO_FEW_PARTICIPANTS: (_R, "Fewer participants than the statistic needs"),
     ReasonCode.NO_VARIANCE: (_R, "Values that do not vary enough for the statistic"),
-    ReasonCode.NO_REPEATABILITY_DATA: (_R, "No repeatability data: a single change cannot be classed"),
+    ReasonCode.NO_REPEATABILITY_DATA: (
+        _R,
+        "No repeatability data: a single change cannot be classed",
+    ),
     ReasonCode.NO_DIRECTION: (_R, "A quantity of which neither more nor less is better"),
     ReasonCode.NOT_CONVERGED: (_R, "The fit of the mixed model did not converge"),
     ReasonCode.UNBOUNDED: (_N, "A limit of an interval, or a sample size, is not finite"),
