@@ -14,6 +14,7 @@ from kneeimg.io.tables import (
     CHANGE_COLUMNS,
     DISPOSITION_COLUMNS,
     MEASUREMENT_COLUMNS,
+    WIDE_KEYS,
     DispositionRow,
     Row,
     measurement_rows,
@@ -21,8 +22,10 @@ from kneeimg.io.tables import (
     write_csv,
     write_parquet,
 )
+from kneeimg.pipeline.adam import ADAM_FOLDER, remove_adam, write_adam
 from kneeimg.pipeline.cases import Absent, Case, Plan
 from kneeimg.settings.toml import dump_toml
+from kneeimg.trial.adam import AdamStudy, adknee
 
 
 def run_id(plan: Plan) -> str:
@@ -96,16 +99,24 @@ def write_tables(
     records: Sequence[KneeRecord],
     disposition: Sequence[Mapping[str, str]],
     changes: Sequence[Row],
+    analysis: AdamStudy | None = None,
 ) -> int:
-    """Write every table; the number of measurement rows."""
+    """Write every table, with a study also ADKNEE; the number of measurement rows."""
     rows: list[dict[str, Any]] = [row for record in records for row in measurement_rows(record)]
     tables = out / "tables"
     write_csv(tables / "measurements.csv", MEASUREMENT_COLUMNS, rows)
     write_parquet(tables / "measurements.parquet", MEASUREMENT_COLUMNS, rows)
-    write_csv(tables / "measurements_wide.csv", *wide_rows(rows))
+    columns, wide = wide_rows(rows)
+    write_csv(tables / "measurements_wide.csv", columns, wide)
+    measured = columns[len(WIDE_KEYS) :]
+    write_parquet(tables / "measurements_wide.parquet", columns, wide, more_floats=measured)
     write_csv(tables / "change.csv", CHANGE_COLUMNS, changes)
     write_parquet(tables / "change.parquet", CHANGE_COLUMNS, changes)
     write_csv(out / "disposition.csv", DISPOSITION_COLUMNS, disposition)
+    if analysis is None:
+        remove_adam(out / ADAM_FOLDER)
+    else:
+        write_adam(out / ADAM_FOLDER, adknee(rows, changes, analysis), analysis)
     return len(rows)
 
 

@@ -19,12 +19,13 @@ from kneeimg.core.visit import Visit
 from kneeimg.errors import KneeimgError, OutputError
 from kneeimg.io.atomic import clear_leftovers, require_writable
 from kneeimg.io.results import Kind, KneeRecord
+from kneeimg.pipeline.adam import adam_study
 from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
 from kneeimg.pipeline.longitudinal import Pair, PairReport, pairs_of, run_pair, unmeasured_rows
 from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import plan_cases
 from kneeimg.pipeline.runner import refused_case, run_case
-from kneeimg.trial.study import load_study
+from kneeimg.trial.study import Study, load_study
 
 
 def run_study(
@@ -52,7 +53,15 @@ def run_study(
     _require_apart(source, out)
     study = load_study(study_file) if study_file else None
     plan = plan_cases(source, study, side)
-    return run_batch(plan, out, executor=executor, workers=workers, progress=progress, force=force)
+    return run_batch(
+        plan,
+        out,
+        executor=executor,
+        workers=workers,
+        progress=progress,
+        force=force,
+        study=study,
+    )
 
 
 def run_batch(
@@ -63,6 +72,7 @@ def run_batch(
     workers: int = 0,
     progress: Progress | None = None,
     force: bool = False,
+    study: Study | None = None,
 ) -> BatchSummary:
     """Run a plan into a results folder.
 
@@ -74,6 +84,7 @@ def run_batch(
     workers : Processes of that pool; 0 as the machine and its memory allow.
     progress : Called with done, total and a line once per case.
     force : Measure again what is already done.
+    study : The study of the plan; with it the analysis dataset ADKNEE is written too.
 
     Returns
     -------
@@ -121,7 +132,10 @@ def run_batch(
             ),
         )
         change_rows = [row for report in changes for row in report.rows]
-        n_rows = write_tables(out, records, disposition, change_rows)
+        analysis = (
+            adam_study(study.settings, study.participants, plan.visit_order) if study else None
+        )
+        n_rows = write_tables(out, records, disposition, change_rows, analysis)
         write_report(out)
     return BatchSummary(
         disposition=tuple(disposition),

@@ -207,26 +207,52 @@ def csv_text(columns: Sequence[str], rows: Iterable[Row], *, delimiter: str = ",
     return buffer.getvalue()
 
 
+def csv_of_columns(columns: Mapping[str, Sequence[Any]]) -> str:
+    """The same as :func:`csv_text` for a table that is held by columns, many of them repetitive.
+
+    >>> csv_of_columns({"id": ["=1", "b"], "x": [-2.5, None]})
+    "id,x\\n'=1,-2.5\\nb,\\n"
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_cell(column) for column in columns])
+    writer.writerows(zip(*(_cells(values) for values in columns.values()), strict=True))
+    return buffer.getvalue()
+
+
+def _cells(values: Sequence[Any]) -> list[str]:
+    """Cells of one column; equal texts are written once."""
+    texts = {value: _cell(value) for value in set(values) if isinstance(value, str)}
+    return [texts[v] if isinstance(v, str) else _cell(v) for v in values]
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """CSV (or TSV, by the file name), atomically; see :func:`csv_text`."""
     delimiter = "\t" if path.suffix == ".tsv" else ","
     write_text(path, csv_text(columns, rows, delimiter=delimiter))
 
 
-def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Parquet with stated types: text, double or integer; None stays null, NaN becomes null."""
+def write_parquet(
+    path: Path, columns: Sequence[str], rows: Sequence[Row], *, more_floats: Iterable[str] = ()
+) -> None:
+    """Parquet with stated types: text, double or integer; None stays null, NaN becomes null.
+
+    Columns that this module does not know are text, unless they are among `more_floats`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrays = [pa.array(_column(name, rows), type=_arrow_type(name)) for name in columns]
+    floats = _FLOATS.union(more_floats)
+    types = {name: pa.float64() if name in floats else _arrow_type(name) for name in columns}
+    arrays = [pa.array(_column(name, rows, floats), type=types[name]) for name in columns]
     buffer = io.BytesIO()
     pq.write_table(pa.table(arrays, names=list(columns)), buffer, compression="zstd")
     write_bytes(path, buffer.getvalue())
 
 
-def _column(name: str, rows: Sequence[Row]) -> list[Any]:
+def _column(name: str, rows: Sequence[Row], floats: frozenset[str]) -> list[Any]:
     values = [row.get(name) for row in rows]
-    if name in _FLOATS:
+    if name in floats:
         return [None if v is None or math.isnan(v) else float(v) for v in values]
     return values
 
@@ -234,8 +260,6 @@ def _column(name: str, rows: Sequence[Row]) -> list[Any]:
 def _arrow_type(name: str) -> Any:
     import pyarrow as pa
 
-    if name in _FLOATS:
-        return pa.float64()
     return pa.int64() if name in _INTEGERS else pa.string()
 
 

@@ -88,6 +88,10 @@ QUANTITIES: Mapping[str, str] = {
     "positive outward",
     "extrusion_max": "greatest distance of the meniscal body beyond that border",
     "coverage": "share of the plateau's tAB that the meniscus covers",
+    "thinning_score": "sum of the negative changes of mean thickness of the 16 femorotibial "
+    "subregions",
+    "thickening_score": "sum of the positive changes of mean thickness of the 16 femorotibial "
+    "subregions",
     "T2_mean": "mean T2 of the valid voxels",
     "T2_sd": "standard deviation of T2 over the valid voxels",
     "T2_deep": "mean T2 of the half of the cartilage that is nearer to bone",
@@ -124,6 +128,7 @@ TERMS: Mapping[str, str] = {
 UNITS: Mapping[str, str] = {"mm^2": "mm²", "mm^3": "mm³", "deg": "°", "ratio": ""}
 
 _FIXED = re.compile(r"n?fJSW_\d+")
+_ORDERED = re.compile(r"OV(\d+)")
 
 
 def region_meaning(region: str) -> str:
@@ -141,6 +146,11 @@ def quantity_meaning(quantity: str) -> str:
         name, _, digits = quantity.partition("_")
         ratio = ", divided by femoral width" if name.startswith("n") else ""
         return f"joint-space width at x = {int(digits) / 1000:g}{ratio}"
+    if ordered := _ORDERED.fullmatch(quantity):
+        return (
+            f"number {ordered[1]} of the changes of mean thickness of the 16 femorotibial "
+            "subregions, sorted for each knee from most loss (1) to most gain (16)"
+        )
     if quantity in QUANTITIES:
         return QUANTITIES[quantity]
     plain = quantity.removeprefix("n")

@@ -11,6 +11,7 @@ from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.film import FilmSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 from kneeimg.settings.reading import ReadingSettings, SeriesRule
+from kneeimg.settings.tables import TablesSettings
 
 StudyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,32}$")]
 PlannedKind = Literal["mri", "film"]
@@ -112,12 +113,14 @@ class StudyFile(StageSettings):
     visits : Planned visits in order of their target day.
     series : Rules that pick series, each `[[series]]`; none takes every usable series.
     masks : How masks are found.
+    tables : What the tables for the trial analyst may tell.
     """
 
     study: StudySection = StudySection()
     visits: tuple[VisitWindow, ...] = DEFAULT_VISITS
     series: tuple[SeriesRule, ...] = ()
     masks: MaskSettings = MaskSettings()
+    tables: TablesSettings = TablesSettings()
 
     @model_validator(mode="after")
     def _visits_in_order(self) -> StudyFile:
