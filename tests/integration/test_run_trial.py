@@ -68,6 +68,35 @@ def test_every_planned_row_is_there_once(done) -> None:  # type: ignore[no-untyp
     assert summary.n_rows == len(rows)
 
 
+def test_the_analysis_dataset_holds_every_measurement_and_every_change(done) -> None:  # type: ignore[no-untyped-def]
+    out, _ = done
+    adknee = {
+        (r["SUBJID"], r["AVISIT"], r["LAT"].lower(), r["REGION"], r["QUANTITY"]): r
+        for r in _rows(out / "tables/adam/ADKNEE.csv")
+    }
+    measured = _rows(out / "tables/measurements.csv")
+    for row in measured:
+        found = adknee[
+            row["participant"], row["visit"], row["side"], row["region"], row["quantity"]
+        ]
+        assert (found["AVAL"], found["AVALRSN"]) == (row["value"], row["reason"])
+        assert found["ABLFL"] == ("Y" if row["visit"] == "BL" and row["value"] else "")
+    compared = [r for r in _rows(out / "tables/change.csv") if r["change"]]
+    assert compared
+    for row in compared:
+        where = row["participant"], row["visit_to"], row["side"], row["region"], row["quantity"]
+        assert float(adknee[where]["CHG"]) == float(row["change"])
+        if adknee[where]["CHGMTHD"] == "DIFFERENCE":
+            assert abs(float(adknee[where]["CHGDIFF"])) < 1e-9
+    by_change = {r["CHGMTHD"] for r in adknee.values() if r["CHG"]}
+    assert by_change == {"PAIRED", "DIFFERENCE"}
+    assert sum(bool(r["CHG"]) for r in adknee.values()) == len(compared)
+    assert "TRTP" not in next(iter(adknee.values()))
+    names = {path.name for path in (out / "tables/adam").iterdir()}
+    formats = {f"ADKNEE.{ending}" for ending in ("json", "xpt", "csv", "parquet")}
+    assert names == {*formats, "define.xml", "study.json"}
+
+
 def test_statuses_and_codes(done) -> None:  # type: ignore[no-untyped-def]
     out, summary = done
     found = {

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from kneeimg.io.tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.pipeline.parameters import (
     PARAMETER_COLUMNS,
     all_parameters,
@@ -22,6 +23,7 @@ from kneeimg.report.glossary import quantity_meaning, region_meaning
 from kneeimg.settings.film import FilmSettings, JointSpaceSettings
 from kneeimg.settings.resources import config_path
 from kneeimg.settings.study import StageSettings
+from kneeimg.trial.adam_variables import adam_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,3 +120,23 @@ def test_other_fixed_positions_get_codes_by_the_same_rule() -> None:
         p.paramcd for p in parameters if p.quantity.startswith("fJSW") and p.region == "medial"
     }
     assert codes == {"MEDJ100", "MEDJ162", "MEDJ250"}
+
+
+def test_the_data_dictionary_is_current() -> None:
+    page = (ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8")
+    assert page == script("make_data_dictionary").page(), "run scripts/make_data_dictionary.py"
+
+
+def test_the_data_dictionary_has_every_column_code_and_variable(
+    published: list[dict[str, str]],
+) -> None:
+    page = (ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8")
+    names = {*MEASUREMENT_COLUMNS, *CHANGE_COLUMNS, *DISPOSITION_COLUMNS}
+    names |= {variable.name for variable in adam_variables(with_arms=True)}
+    names |= {row["PARAMCD"] for row in published}
+    assert [name for name in sorted(names) if f"| `{name}` |" not in page] == []
+
+
+def test_a_column_without_a_meaning_stops_the_dictionary() -> None:
+    with pytest.raises(SystemExit, match="brand_new"):
+        script("make_data_dictionary").described(("brand_new",), {})
