@@ -140,6 +140,12 @@ def test_no_change_is_made_up_where_no_pair_was_compared() -> None:
     assert later.CHGRSN == "REGISTRATION_FAILED"
 
 
+def test_the_baseline_record_has_no_change_from_itself() -> None:
+    frame = table([scan("BL", 2.0, 0)], [change("BL", 2.0, 2.0)])
+    assert frame.CHG.isna().all()
+    assert set(frame.CHGMTHD) == {""}
+
+
 def test_a_missing_visit_stays_missing_with_its_reason() -> None:
     frame = table([scan("BL", 2.0, 0), scan("M06", NAN, None)], [change("M06", 2.0, NAN)])
     later = row_of(frame, AVISIT="M06")
