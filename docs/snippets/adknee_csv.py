@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 folder = Path(sys.argv[1])
-ids = {name: str for name in ("STUDYID", "USUBJID", "SUBJID", "SITEID")}
+ids = dict.fromkeys(("STUDYID", "USUBJID", "SUBJID", "SITEID"), str)
 adknee = pd.read_csv(
     folder / "ADKNEE.csv", dtype=ids, keep_default_na=False, na_values=[""], low_memory=False
 )

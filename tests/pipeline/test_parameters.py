@@ -59,6 +59,11 @@ def test_every_planned_row_has_a_parameter(published: list[dict[str, str]]) -> N
     assert tuple(published[0]) == PARAMETER_COLUMNS
 
 
+def test_the_rows_that_only_change_has_are_those_that_change_makes() -> None:
+    ordered = pytest.importorskip("kneeimg.longitudinal.ordered")
+    assert planned_change_only() == ordered.planned_ordered()
+
+
 def test_codes_and_numbers_are_unique_and_well_formed(published: list[dict[str, str]]) -> None:
     for column in ("PARAMCD", "PARAM", "PARAMN"):
         twice = [value for value, n in Counter(r[column] for r in published).items() if n > 1]
