@@ -76,11 +76,13 @@ def trial(
 
     For research. Not for diagnosis.
     """
+    from kneeimg.pipeline.adam import write_unblinded_adknee
     from kneeimg.pipeline.trial import analyse_trial, exclusion_findings
 
     with refusals(as_json):
         chosen = _settings(settings, visit, all_visits, reference, mixed)
-        result = analyse_trial(out, arms, clinical or (), chosen, target=target)
+        then = (write_unblinded_adknee,)
+        result = analyse_trial(out, arms, clinical or (), chosen, target=target, then=then)
     if as_json:
         echo_json({**result.statistics, "primary_results": _primary(result)})
     else:

@@ -24,9 +24,13 @@ from kneeimg.trial.study import Participant
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kneeimg.pipeline.trial import Unblinded  # measuring must not load what reads the arms
+
 #: Folder of the analysis dataset below OUT, and the file with what it needs beside the tables.
 ADAM_FOLDER = Path("tables", "adam")
 STUDY_FILE = "study.json"
+#: Folder of the dataset with treatment, below the target of the analysis by arm.
+UNBLINDED_FOLDER = Path("tables", "trial", "adam")
 
 
 def adam_study(
@@ -132,6 +136,17 @@ def adam_from_results(
     measurements = _read_table(out / "tables" / "measurements.parquet")
     changes = _read_table(out / "tables" / "change.parquet")
     return adknee(measurements, changes, study, arms, arm_order), study
+
+
+def write_unblinded_adknee(known: Unblinded) -> tuple[Path, ...]:
+    """ADKNEE with treatment, beside the tables of the analysis by arm; a step of `analyse_trial`.
+
+    The blinded dataset stays as it is. Results of a run without a study file have neither.
+    """
+    if not (known.out / ADAM_FOLDER / STUDY_FILE).is_file():
+        return ()
+    frame, study = adam_from_results(known.out, known.arms, known.order)
+    return write_adam(known.target / UNBLINDED_FOLDER, frame, study)
 
 
 def _read_table(path: Path) -> list[dict[str, Any]]:

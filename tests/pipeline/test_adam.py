@@ -27,12 +27,15 @@ from kneeimg.io.tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS, write_csv, wr
 from kneeimg.longitudinal.change import CARRIED
 from kneeimg.pipeline.adam import (
     ADAM_FOLDER,
+    UNBLINDED_FOLDER,
     adam_from_results,
     adam_study,
     remove_adam,
     write_adam,
+    write_unblinded_adknee,
 )
 from kneeimg.pipeline.planned import planned_rows
+from kneeimg.pipeline.trial import Unblinded
 from kneeimg.settings.study import StudyFile
 from kneeimg.settings.tables import TablesSettings
 from kneeimg.trial.adam import AdamStudy, adknee, variables_of
@@ -193,6 +196,19 @@ def test_the_dataset_can_be_made_again_from_the_results_with_arms(
     assert set(open_frame["TRTP"] + open_frame["TRTPN"].astype(str)) == {"drug2", "placebo1"}
     blind = open_frame.drop(columns=["TRTP", "TRTPN"])
     pd.testing.assert_frame_equal(blind, frame)
+
+
+def test_the_analysis_by_arm_writes_the_dataset_with_treatment_beside_the_blinded_one(
+    out: Path, tmp_path: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in (out / ADAM_FOLDER).iterdir()}
+    known = Unblinded(out, tmp_path, {"001": "drug"}, ("placebo", "drug"))
+    written = write_unblinded_adknee(known)
+    assert {path.parent for path in written} == {tmp_path / UNBLINDED_FOLDER}
+    arms = pd.read_parquet(tmp_path / UNBLINDED_FOLDER / "ADKNEE.parquet")
+    assert set(zip(arms["SUBJID"], arms["TRTP"], strict=True)) == {("001", "drug"), ("002", "")}
+    assert before == {path.name: path.read_bytes() for path in (out / ADAM_FOLDER).iterdir()}
+    assert write_unblinded_adknee(Unblinded(tmp_path, tmp_path, {}, ())) == ()
 
 
 def test_results_without_the_dataset_are_refused(tmp_path: Path) -> None:
