@@ -23,7 +23,7 @@ from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
 from kneeimg.pipeline.longitudinal import Pair, PairReport, pairs_of, run_pair, unmeasured_rows
 from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import plan_cases
-from kneeimg.pipeline.runner import refused_case, run_case
+from kneeimg.pipeline.runner import refused_case, run_case, with_visit
 from kneeimg.trial.study import load_study
 
 
@@ -180,7 +180,7 @@ def _absent_record(item: Absent, plan: Plan) -> KneeRecord:
 
 def _crashed_case(case: Case, crash: Crash) -> CaseReport:
     error = KneeimgError.from_finding(crash.finding(case.name))
-    return CaseReport(records=refused_case(case, error), crashed=True)
+    return CaseReport(records=with_visit(case, refused_case(case, error)), crashed=True)
 
 
 def _case_line(case: Case, report: CaseReport) -> str:

@@ -308,7 +308,7 @@ def _case(
         source=redact(series.folder, found.private),
         settings=found.settings.stages(),
         sides=stated,
-        findings=(_unscheduled(visit.day),) if unscheduled else (),
+        placing=(_unscheduled(visit.day),) if unscheduled else (),
     )
     case = with_series(
         case, require_usable(series), person.participant.patient_id, found.settings.series

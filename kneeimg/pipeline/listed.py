@@ -74,7 +74,7 @@ def _listed_case(scan: ListedScan, study: Study, side: Side | None) -> Case:
         source=_shown(scan),
         settings=study.settings.stages(),
         sides=stated,
-        findings=out_of_window(scan.day, _window(study, scan.visit)) if given else (),
+        placing=out_of_window(scan.day, _window(study, scan.visit)) if given else (),
     )
     return _with_mask(_with_image(case, scan, person, study), scan, study)
 

@@ -217,7 +217,7 @@ def _signature(pair: Pair, out: Path) -> Signature:
     names = ("morphometry", "change") if pair.followup.kind == "mri" else ("film",)
     settings = pair.settings.model_dump(mode="json", include=set(names))
     model = {"name": "change", "version": __version__, "sha256": ""}
-    return Signature(pair.identity(), hash_inputs(files), settings, model)
+    return Signature(pair.identity(), pair.identity(), hash_inputs(files), settings, model)
 
 
 def _result_files(record: KneeRecord, out: Path) -> list[Path]:

@@ -132,7 +132,7 @@ def test_scan_outside_every_window_is_measured_flagged_and_unscheduled(
     made = plan(toml=TWO_VISITS)
     unscheduled = made.cases[1]
     assert unscheduled.visit.visit == "U100"
-    assert [f.code for f in unscheduled.findings] == [ReasonCode.VISIT_OUT_OF_WINDOW]
+    assert [f.code for f in unscheduled.placing] == [ReasonCode.VISIT_OUT_OF_WINDOW]
     assert made.visit_order["P01"] == ("BL", "U100", "M06")
 
 
