@@ -23,6 +23,7 @@ from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
 from kneeimg.pipeline.longitudinal import Pair, PairReport, pairs_of, run_pair, unmeasured_rows
 from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import plan_cases
+from kneeimg.pipeline.repeats import change_rows, with_averages
 from kneeimg.pipeline.runner import refused_case, run_case, with_visit
 from kneeimg.trial.study import load_study
 
@@ -120,15 +121,15 @@ def run_batch(
                 *(pair.manifest for pair in pairs if pair.comparable),
             ),
         )
-        change_rows = [row for report in changes for row in report.rows]
-        n_rows = write_tables(out, records, disposition, change_rows)
+        rows = change_rows(pairs, changes)
+        n_rows = write_tables(out, with_averages(records), disposition, rows)
         write_report(out)
     return BatchSummary(
         disposition=tuple(disposition),
         n_rows=n_rows,
         n_cases=len(plan.cases),
         n_reused=sum(report.reused for report in reports),
-        n_change_rows=len(change_rows),
+        n_change_rows=len(rows),
         changed=(
             *(c.name for c, report in zip(plan.cases, reports, strict=True) if report.changed),
             *(p.name for p, report in zip(pairs, changes, strict=True) if report.changed),
@@ -146,9 +147,10 @@ def all_records(plan: Plan, reports: Sequence[CaseReport]) -> list[KneeRecord]:
     records += [_absent_record(item, plan) for item in plan.absent if item.planned]
     people = {name: n for n, name in enumerate(plan.participants)}
 
-    def place(record: KneeRecord) -> tuple[int, int, str, str]:
+    def place(record: KneeRecord) -> tuple[int, int, str, str, str]:
         participant, visit, side, kind = record.key
-        return people[participant], plan.visit_order[participant].index(visit), kind, side
+        at = plan.visit_order[participant].index(visit)
+        return people[participant], at, kind, side, record.visit.scan
 
     return sorted(records, key=place)
 

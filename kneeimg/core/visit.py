@@ -54,3 +54,8 @@ class Visit:
         require_study_id(self.visit, "visit")
         if self.scan and not SCAN_ID.fullmatch(self.scan):
             raise ValueError(f"a repeated scan is called run-1, run-2, ..., got {self.scan!r}")
+
+    @property
+    def label(self) -> str:
+        """Visit, and which of its scans, for titles: "BL", "BL run-2"."""
+        return f"{self.visit} {self.scan}".rstrip()

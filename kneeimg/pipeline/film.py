@@ -160,7 +160,7 @@ def write_film_files(
     def path(suffix: str) -> Path:
         return folder / knee_file(visit.participant, visit.visit, film.side, suffix, visit.scan)
 
-    title = f"{visit.participant} · {visit.visit} · {film.side.value} knee"
+    title = f"{visit.participant} · {visit.label} · {film.side.value} knee"
     panel = film_panel(film.radiograph, film.margins, film.measurements, title=title)
     write_json(path("margins.json"), margins_to_json(film.margins, film.radiograph))
     write_bytes(path("qc.png"), panel)

@@ -150,6 +150,6 @@ def write_knee_files(
 def _write_pictures(knee: MeasuredKnee, qc: Path, thickness: Path, visit: Visit) -> None:
     from kneeimg.report.figures import qc_overlay, thickness_views
 
-    title = f"{visit.participant} · {visit.visit} · {knee.side.value} knee"
+    title = f"{visit.participant} · {visit.label} · {knee.side.value} knee"
     write_bytes(qc, qc_overlay(knee.image, knee.label_map, knee.side, title=title))
     write_bytes(thickness, thickness_views(knee.morphometry.surfaces, knee.side, title=title))
