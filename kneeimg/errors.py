@@ -88,6 +88,7 @@ class ReasonCode(StrEnum):
     DUPLICATE_PARTICIPANT = "DUPLICATE_PARTICIPANT"
     DATES_BACKWARDS = "DATES_BACKWARDS"
     NOT_IN_STUDY = "NOT_IN_STUDY"
+    PROTOCOL_CHANGED = "PROTOCOL_CHANGED"
     BAD_STUDY_FILE = "BAD_STUDY_FILE"
     BAD_STUDY_ID = "BAD_STUDY_ID"
     # masks and label maps
@@ -299,6 +300,10 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ),
     ReasonCode.DATES_BACKWARDS: (_R, "A follow-up is dated before a visit that it must follow"),
     ReasonCode.NOT_IN_STUDY: (_S, "Results of a participant who is not in the study any more"),
+    ReasonCode.PROTOCOL_CHANGED: (
+        _N,
+        "Scanner, sequence, voxel size or software differ from the participant's baseline",
+    ),
     ReasonCode.BAD_STUDY_FILE: (_R, "The study file, or a table it names, has a mistake"),
     ReasonCode.BAD_STUDY_ID: (_R, "A study id outside [A-Za-z0-9-]{1,32}"),
     ReasonCode.NO_MASK: (_R, "The series has no segmentation beside it and none was made"),

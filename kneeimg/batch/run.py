@@ -11,7 +11,7 @@ from pathlib import Path
 from kneeimg.batch.crash import Crash, clear_logs
 from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_tables
 from kneeimg.batch.stage import Engine, run_units
-from kneeimg.batch.stale import withdraw_stale
+from kneeimg.batch.stale import departed, withdraw_stale
 from kneeimg.batch.summary import BatchSummary, Progress
 from kneeimg.batch.workers import default_workers
 from kneeimg.core.anatomy import Side
@@ -104,6 +104,7 @@ def run_batch(
         )
         records = all_records(plan, reports)
         disposition = all_dispositions(plan, reports)
+        disposition += [row.as_row() for row in departed(out, plan.participants)]
         pairs = pairs_of(plan, records)
         changes = run_units(
             engine,
