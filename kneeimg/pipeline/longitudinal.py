@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kneeimg import __version__
 from kneeimg.core.anatomy import Bone
@@ -37,6 +37,9 @@ from kneeimg.pipeline.planned import planned_rows
 from kneeimg.pipeline.protocol import drift_between
 from kneeimg.pipeline.runner import Signature, publish_stage
 from kneeimg.settings.study import StageSettings
+
+if TYPE_CHECKING:
+    from kneeimg.io.dicom import SeriesRecord
 
 Row = dict[str, Any]
 
@@ -193,22 +196,31 @@ def _nothing(region: str, quantity: str, unit: str, reason: ReasonCode) -> Measu
 
 
 def _extent_problem(plan: Plan, baseline: KneeRecord, followup: KneeRecord) -> Finding | None:
+    if followup.kind != "mri":
+        return None
+    return lost_extent(_series(plan, baseline), _series(plan, followup))
+
+
+def lost_extent(baseline: SeriesRecord | None, followup: SeriesRecord | None) -> Finding | None:
     """EXTENT_MISMATCH when the follow-up shows fewer slices than the baseline.
 
     A scan that shows more is no loss: the bone area of the baseline is in view.
     """
     from kneeimg.io.dicom import compare_extent, extent_of
 
-    first, second = _series(plan, baseline), _series(plan, followup)
-    if first is None or second is None or followup.kind != "mri":
+    if baseline is None or followup is None:
         return None
-    finding, own, wanted = compare_extent(second, first), extent_of(second), extent_of(first)
+    finding, own, wanted = (
+        compare_extent(followup, baseline),
+        extent_of(followup),
+        extent_of(baseline),
+    )
     if finding is None or own is None or wanted is None:
         return None
     return finding if own.depth_mm < wanted.depth_mm - 0.5 * wanted.spacing_mm else None
 
 
-def _series(plan: Plan, record: KneeRecord) -> Any:
+def _series(plan: Plan, record: KneeRecord) -> SeriesRecord | None:
     """DICOM series of a record's scan, None without one."""
     participant, visit, side, kind = record.key
     wanted = (participant, visit, kind, side, record.visit.scan)

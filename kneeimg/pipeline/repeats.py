@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from kneeimg.core.measurement import Measurement, Status
 from kneeimg.errors import ReasonCode
@@ -20,7 +20,7 @@ from kneeimg.io.results import KneeRecord, RowContext
 from kneeimg.longitudinal.rows import DAYS_PER_YEAR, Repeatability, classify
 from kneeimg.pipeline.longitudinal import Pair, PairReport, Row
 
-AVERAGE = "AVERAGE"
+AVERAGE: Literal["AVERAGE"] = "AVERAGE"
 _LENGTH_UNITS = ("mm", "mm^2", "mm^3")
 
 

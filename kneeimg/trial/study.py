@@ -253,6 +253,8 @@ class _ScanChecker:
                 found=participant,
                 expected=nearest_name(participant, self._participants),
             )
+        if not row.text("visit"):
+            raise row.error("the visit is not filled in", expected=", ".join(self._windows))
         visit = row.study_id("visit")
         if self._given and visit not in self._windows:
             raise row.error(
