@@ -50,7 +50,7 @@ class Looks:
         """Keys and values of the `[[series]]` table."""
         values: dict[str, object] = {"kind": self.kind}
         if self.description:
-            values["description"] = f"^{re.escape(self.description)}$"
+            values["description"] = f"^{re.escape(self.description)}$".replace("\\ ", " ")
         for name in ("echo_number", "orientation", "view"):
             if getattr(self, name):
                 values[name] = getattr(self, name)
@@ -102,12 +102,14 @@ def propose_rules(
     questions: list[tuple[str, str, str]] = []
     for kind, own in by_kind.items():
         if not _needs_choice(own):
-            rules.append(DraftRule({"kind": kind}, f"{len(own)} scans, each a single series"))
+            rules.append(
+                DraftRule({"kind": kind}, f"every scan is a single series (scans: {len(own)})")
+            )
             continue
         chosen, others = _cover(own)
-        rules += [DraftRule(looks.rule(), f"{looks.title()}: {n} scans") for looks, n in chosen]
+        rules += [DraftRule(looks.rule(), f"{looks.title()} (scans: {n})") for looks, n in chosen]
         rules += [
-            DraftRule(looks.rule(), f"not used: {looks.title()}, in {n} scans", used=False)
+            DraftRule(looks.rule(), f"not used: {looks.title()} (scans: {n})", used=False)
             for looks, n in others[:_MAX_SHOWN]
         ]
         questions.append(

@@ -182,8 +182,15 @@ def _is_plain_image(path: Path) -> bool:
 
 
 def _shown(scan: ListedScan) -> str:
-    """The path as the table has it; an absolute one would tell the machine's folders."""
-    return Path(scan.source).name if Path(scan.source).is_absolute() else scan.source
+    """The path as the table has it, but for the machine's folders of one that leads outside."""
+    path = Path(scan.source)
+    if path.is_absolute():
+        return path.name
+    return (
+        "/".join([part for part in path.parts if part != ".."][-3:])
+        if ".." in path.parts
+        else (scan.source)
+    )
 
 
 def _window(study: Study, visit: str) -> VisitWindow | None:

@@ -140,7 +140,7 @@ _SETTINGS = """\
 
 def _visit(window: VisitWindow, n: int) -> str:
     lines = [
-        f"[[visits]]                          # {n} scans" if n else "[[visits]]",
+        f"[[visits]]                          # scans: {n}" if n else "[[visits]]",
         f'name = "{window.name}"',
         f"target_day = {window.target_day}",
         f"window_days = {window.window_days}",
