@@ -86,6 +86,10 @@ class ReasonCode(StrEnum):
     VISIT_OUT_OF_WINDOW = "VISIT_OUT_OF_WINDOW"
     VISIT_MISSING = "VISIT_MISSING"
     DUPLICATE_SCAN = "DUPLICATE_SCAN"
+    DUPLICATE_PARTICIPANT = "DUPLICATE_PARTICIPANT"
+    DATES_BACKWARDS = "DATES_BACKWARDS"
+    NOT_IN_STUDY = "NOT_IN_STUDY"
+    PROTOCOL_CHANGED = "PROTOCOL_CHANGED"
     BAD_STUDY_FILE = "BAD_STUDY_FILE"
     BAD_STUDY_ID = "BAD_STUDY_ID"
     # masks and label maps
@@ -315,6 +319,16 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.VISIT_OUT_OF_WINDOW: (_F, "The scan date lies outside every visit window"),
     ReasonCode.VISIT_MISSING: (_R, "A planned visit has no usable scan"),
     ReasonCode.DUPLICATE_SCAN: (_S, "Another scan of this visit was nearer to its target day"),
+    ReasonCode.DUPLICATE_PARTICIPANT: (
+        _R,
+        "Two rows with one participant id, or one PatientID for several participants",
+    ),
+    ReasonCode.DATES_BACKWARDS: (_R, "A follow-up is dated before a visit that it must follow"),
+    ReasonCode.NOT_IN_STUDY: (_S, "Results of a participant who is not in the study any more"),
+    ReasonCode.PROTOCOL_CHANGED: (
+        _N,
+        "Scanner, sequence, voxel size or software differ from the participant's baseline",
+    ),
     ReasonCode.BAD_STUDY_FILE: (_R, "The study file, or a table it names, has a mistake"),
     ReasonCode.BAD_STUDY_ID: (_R, "A study id outside [A-Za-z0-9-]{1,32}"),
     ReasonCode.NO_MASK: (_R, "The series has no segmentation beside it and none was made"),

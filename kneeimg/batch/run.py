@@ -11,7 +11,7 @@ from pathlib import Path
 from kneeimg.batch.crash import Crash, clear_logs
 from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_tables
 from kneeimg.batch.stage import Engine, run_units
-from kneeimg.batch.stale import withdraw_stale
+from kneeimg.batch.stale import departed, withdraw_stale
 from kneeimg.batch.summary import BatchSummary, Progress
 from kneeimg.batch.workers import default_workers
 from kneeimg.core.anatomy import Side
@@ -24,7 +24,8 @@ from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
 from kneeimg.pipeline.longitudinal import Pair, PairReport, pairs_of, run_pair, unmeasured_rows
 from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import plan_cases
-from kneeimg.pipeline.runner import refused_case, run_case
+from kneeimg.pipeline.repeats import change_rows, with_averages
+from kneeimg.pipeline.runner import refused_case, run_case, with_visit
 from kneeimg.trial.study import Study, load_study
 
 
@@ -114,6 +115,7 @@ def run_batch(
         )
         records = all_records(plan, reports)
         disposition = all_dispositions(plan, reports)
+        disposition += [row.as_row() for row in departed(out, plan.participants)]
         pairs = pairs_of(plan, records)
         changes = run_units(
             engine,
@@ -131,18 +133,18 @@ def run_batch(
                 *(pair.manifest for pair in pairs if pair.comparable),
             ),
         )
-        change_rows = [row for report in changes for row in report.rows]
+        rows = change_rows(pairs, changes)
         analysis = (
             adam_study(study.settings, study.participants, plan.visit_order) if study else None
         )
-        n_rows = write_tables(out, records, disposition, change_rows, analysis)
+        n_rows = write_tables(out, with_averages(records), disposition, rows, analysis)
         write_report(out)
     return BatchSummary(
         disposition=tuple(disposition),
         n_rows=n_rows,
         n_cases=len(plan.cases),
         n_reused=sum(report.reused for report in reports),
-        n_change_rows=len(change_rows),
+        n_change_rows=len(rows),
         changed=(
             *(c.name for c, report in zip(plan.cases, reports, strict=True) if report.changed),
             *(p.name for p, report in zip(pairs, changes, strict=True) if report.changed),
@@ -160,9 +162,10 @@ def all_records(plan: Plan, reports: Sequence[CaseReport]) -> list[KneeRecord]:
     records += [_absent_record(item, plan) for item in plan.absent if item.planned]
     people = {name: n for n, name in enumerate(plan.participants)}
 
-    def place(record: KneeRecord) -> tuple[int, int, str, str]:
+    def place(record: KneeRecord) -> tuple[int, int, str, str, str]:
         participant, visit, side, kind = record.key
-        return people[participant], plan.visit_order[participant].index(visit), kind, side
+        at = plan.visit_order[participant].index(visit)
+        return people[participant], at, kind, side, record.visit.scan
 
     return sorted(records, key=place)
 
@@ -194,7 +197,7 @@ def _absent_record(item: Absent, plan: Plan) -> KneeRecord:
 
 def _crashed_case(case: Case, crash: Crash) -> CaseReport:
     error = KneeimgError.from_finding(crash.finding(case.name))
-    return CaseReport(records=refused_case(case, error), crashed=True)
+    return CaseReport(records=with_visit(case, refused_case(case, error)), crashed=True)
 
 
 def _case_line(case: Case, report: CaseReport) -> str:

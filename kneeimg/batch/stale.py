@@ -6,9 +6,12 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from kneeimg.core.visit import STUDY_ID
+from kneeimg.errors import Finding, ReasonCode
 from kneeimg.io.atomic import output_errors
 from kneeimg.io.manifests import listed_outputs
 from kneeimg.io.results import participant_folder
+from kneeimg.io.tables import DispositionRow
 
 
 def withdraw_stale(out: Path, participants: Iterable[str], kept: Iterable[Path]) -> int:
@@ -39,6 +42,32 @@ def withdraw_stale(out: Path, participants: Iterable[str], kept: Iterable[Path])
     for manifest in stale:
         _withdraw(manifest, standing)
     return len(stale)
+
+
+def departed(out: Path, participants: Iterable[str]) -> list[DispositionRow]:
+    """One row for each participant with results in OUT who is not in the plan any more.
+
+    Their files stay as they are: a plan that lacks somebody may be the mistake.
+    """
+    planned = {participant_folder(participant).name for participant in participants}
+    return [
+        _departed(folder.name)
+        for folder in sorted(out.glob("sub-*"))
+        if folder.name not in planned
+        and STUDY_ID.fullmatch(folder.name.removeprefix("sub-"))
+        and next(folder.rglob("manifest*.json"), None) is not None
+    ]
+
+
+def _departed(folder: str) -> DispositionRow:
+    finding = Finding(
+        ReasonCode.NOT_IN_STUDY,
+        "not in the study any more: the results of an earlier run were left as they are",
+        expected="a participant of the study",
+        found="a folder of results",
+        action="add the participant again, or move the folder out of the results",
+    )
+    return DispositionRow(folder.removeprefix("sub-"), "", "", "", folder, "skipped", "", finding)
 
 
 def _withdraw(manifest: Path, standing: set[Path]) -> None:

@@ -18,6 +18,7 @@ from kneeimg.cli.inspect import inspect
 from kneeimg.cli.measure import measure_app
 from kneeimg.cli.report import report
 from kneeimg.cli.run import run
+from kneeimg.cli.study import study_app
 from kneeimg.cli.train import train
 from kneeimg.cli.trial import trial
 
@@ -53,6 +54,7 @@ def kneeimg(
 
       kneeimg inspect SCANS             what is there, and why a series is refused
       kneeimg run SCANS -o RESULTS      measure everything; tables, maps and a report
+      kneeimg study init SCANS          draft the study files; study check says what is missing
       kneeimg demo DEMO                 the same on a synthetic trial with known answers
 
     Exit status: 0 all measured, 1 usage, 2 some cases refused, 3 all refused, 4 environment.
@@ -64,6 +66,7 @@ def kneeimg(
 app.command()(demo)
 app.command()(inspect)
 app.command()(run)
+app.add_typer(study_app, name="study")
 app.add_typer(measure_app, name="measure")
 app.command()(train)
 app.command()(evaluate)

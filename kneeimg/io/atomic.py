@@ -54,8 +54,10 @@ def _full(where: str) -> OutputError:
     )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write a file by temporary file, fsync and rename; folders are made.
+
+    A `private` file can be read by its owner alone, from the first byte on.
 
     Raises
     ------
@@ -66,7 +68,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as stream:
+            if private:
+                temporary.unlink(missing_ok=True)  # an old one would keep its permissions
+            with open(temporary, "wb", opener=_private if private else None) as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -77,9 +81,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """UTF-8 text with `\\n` line ends, atomically; see :func:`write_bytes`."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), private=private)
 
 
 def canonical_json(value: Any) -> str:

@@ -52,13 +52,16 @@ def longitudinal_folder(participant: str) -> PurePosixPath:
     return participant_folder(participant) / "longitudinal"
 
 
-def knee_file(participant: str, visit: str, side: Side | None, suffix: str) -> str:
-    """File name of one result of one knee at one visit.
+def knee_file(participant: str, visit: str, side: Side | None, suffix: str, scan: str = "") -> str:
+    """File name of one result of one knee at one visit; `scan` names one of repeated scans.
 
     >>> knee_file("001", "M06", Side.RIGHT, "femur.vtp")
     'sub-001_ses-M06_side-R_femur.vtp'
+    >>> knee_file("001", "BL", Side.RIGHT, "femur.vtp", "run-2")
+    'sub-001_ses-BL_side-R_run-2_femur.vtp'
     """
-    return f"sub-{participant}_ses-{visit}_side-{side_letter(side)}_{suffix}"
+    own = f"{scan}_" if scan else ""
+    return f"sub-{participant}_ses-{visit}_side-{side_letter(side)}_{own}{suffix}"
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -105,6 +108,7 @@ class KneeRecord:
     context : Columns that all rows share.
     findings : Warnings; for a refused knee the first is why.
     protocol : Acquisition parameters that are compared between visits.
+    dtype : "AVERAGE" for the mean over repeated scans of a visit; empty for what was measured.
     """
 
     visit: Visit
@@ -114,10 +118,11 @@ class KneeRecord:
     context: RowContext
     findings: tuple[Finding, ...] = ()
     protocol: tuple[tuple[str, str], ...] = ()
+    dtype: Literal["", "AVERAGE"] = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """participant, visit, side, kind: at most one record of a run has it."""
+        """participant, visit, side, kind: with `visit.scan` at most one record of a run has it."""
         side = self.visit.side.value if self.visit.side else ""
         return self.visit.participant, self.visit.visit, side, self.kind
 
@@ -134,13 +139,17 @@ def finding_from_json(value: Mapping[str, str]) -> Finding:
 
 
 def record_to_json(record: KneeRecord) -> dict[str, Any]:
-    """Plain JSON values of a record; NaN becomes null."""
+    """Plain JSON values of a record; NaN becomes null.
+
+    The day is not among them: what is measured does not know when, so that a corrected date
+    changes the tables and no measurement.
+    """
     visit = record.visit
     return {
         "participant": visit.participant,
         "visit": visit.visit,
+        "scan": visit.scan,
         "side": visit.side.value if visit.side else None,
-        "day": visit.day,
         "kind": record.kind,
         "status": record.status,
         "femur_fraction": _null(record.context.femur_fraction),
@@ -155,11 +164,11 @@ def record_to_json(record: KneeRecord) -> dict[str, Any]:
 
 
 def record_from_json(value: Mapping[str, Any]) -> KneeRecord:
-    """The record that :func:`record_to_json` wrote."""
+    """The record that :func:`record_to_json` wrote; its day is not known."""
     side = Side(value["side"]) if value["side"] else None
     fraction = value["femur_fraction"]
     return KneeRecord(
-        visit=Visit(value["participant"], value["visit"], side, value["day"]),
+        visit=Visit(value["participant"], value["visit"], side, scan=value["scan"]),
         kind=cast(Kind, value["kind"]),
         status=cast(KneeStatus, value["status"]),
         measurements=tuple(_measurement_from_json(m) for m in value["measurements"]),

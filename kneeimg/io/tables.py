@@ -25,6 +25,8 @@ MEASUREMENT_COLUMNS = (
     "side",
     "visit",
     "day",
+    "scan",
+    "dtype",
     "kind",
     "region",
     "quantity",
@@ -51,6 +53,7 @@ CHANGE_COLUMNS = (
     "visit_from",
     "visit_to",
     "days",
+    "dtype",
     "baseline",
     "followup",
     "change",
@@ -150,6 +153,8 @@ def measurement_rows(record: KneeRecord) -> list[dict[str, Any]]:
         "side": record.visit.side.value if record.visit.side else "",
         "visit": record.visit.visit,
         "day": record.visit.day,
+        "scan": record.visit.scan,
+        "dtype": record.dtype,
         "kind": record.kind,
         "femur_fraction": context.femur_fraction,
         "spacing_source": context.spacing_source,
@@ -181,7 +186,9 @@ def wide_rows(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[dict[str, Any]
     """Columns and rows with one row per knee and visit, named as the OAI files name them.
 
     MR and film of one knee and visit share a row; `MT_ThCtAB_aMe` and the like are the columns.
+    Of repeated scans the row holds the average; the repeats stand in the long table.
     """
+    rows = [row for row in rows if not row["scan"]]
     columns = tuple(dict.fromkeys(f"{row['region']}_{row['quantity']}" for row in rows))
     knees: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:

@@ -71,6 +71,7 @@ class ChangeRow:
         until the caller knows (`dataclasses.replace`).
     region, quantity, unit : As in the measurements.
     days : Between the visits; NaN when unknown.
+    dtype : "AVERAGE" where a visit has repeated scans; empty for the change between two scans.
     baseline, followup : Values over the same bone area; NaN when not measured.
     change : followup − baseline.
     change_pct : % of baseline; NaN where baseline is not positive, for angles and for denuded
@@ -91,6 +92,7 @@ class ChangeRow:
     visit_from: str = ""
     visit_to: str = ""
     days: float = math.nan
+    dtype: str = ""
     baseline: float = math.nan
     followup: float = math.nan
     change: float = math.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,8 @@ class Case:
 
     Attributes
     ----------
-    visit : Study ids; its side is None when only the image or the labels can say it.
+    visit : Study ids; its side is None when only the image or the labels can say it. What
+        measures gets the case without them, see :meth:`blind`.
     kind : "mri" or "film".
     source : The scan as messages and tables name it; free of private data.
     settings : Everything that changes a number.
@@ -52,6 +53,7 @@ class Case:
     inputs : Name to show and path of every file that is read.
     series_uid_hash : Names the series without its UID.
     findings : What was noticed before reading pixels.
+    placing : What was noticed about the visit and its date; joins the record after measuring.
     manifest : File name of the manifest in the case's folder.
     private : Texts that must not be shown (PatientID, name); used to redact messages.
     """
@@ -69,6 +71,7 @@ class Case:
     inputs: tuple[tuple[str, Path], ...] = ()
     series_uid_hash: str = ""
     findings: tuple[Finding, ...] = ()
+    placing: tuple[Finding, ...] = ()
     manifest: str = MANIFEST
     private: tuple[str, ...] = field(default=(), repr=False)
 
@@ -90,12 +93,27 @@ class Case:
         own = "" if self.manifest == MANIFEST else f"_{Path(self.manifest).stem.split('_')[-1]}"
         return f"{self.visit.participant}_{self.visit.visit}_{self.kind}_{side}{own}"
 
+    def blind(self) -> Case:
+        """The case as the measuring stages get it: whose and which visit it is, nobody says.
+
+        What is left is the image, the mask, the settings and the sources of the side; `source`
+        stays for messages. The arm is not known here at all.
+        """
+        visit = Visit("blind", "blind", self.visit.side)
+        return replace(self, visit=visit, placing=(), manifest=MANIFEST)
+
     def identity(self) -> dict[str, Any]:
-        """Plain values that name the case in its manifest; nothing private."""
-        return {
+        """Plain values that name the case in its manifest; nothing private, no date."""
+        names = {
             "participant": self.visit.participant,
             "visit": self.visit.visit,
-            "day": self.visit.day,
+            "scan": self.visit.scan,
+        }
+        return names | self.measured()
+
+    def measured(self) -> dict[str, Any]:
+        """Plain values of the case that can change a number: no visit, no day, no person."""
+        return {
             "kind": self.kind,
             "side": self.visit.side.value if self.visit.side else None,
             "side_sources": {name: side.value for name, side in self.sides if side},

@@ -52,7 +52,7 @@ def run_film_case(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
     KneeimgError
         A refusal of the film as a whole.
     """
-    radiograph = read_film(case)
+    radiograph = read_film(case.blind())
     sides = knees_to_measure(radiograph, case.sides, where=case.source)
     records = tuple(_run_knee(case, radiograph, side, folder) for side in sides)
     if len(records) == 1 and records[0].status == "refused":
@@ -121,7 +121,9 @@ def _run_knee(case: Case, radiograph: Radiograph, side: Side | None, folder: Pat
             case.settings,
             series_uid_hash=case.series_uid_hash,
         )
-        path = folder / knee_file(visit.participant, visit.visit, side, "measurements.json")
+        path = folder / knee_file(
+            visit.participant, visit.visit, side, "measurements.json", visit.scan
+        )
         write_json(path, record_to_json(record))
         return record
     record = _record(case, film)
@@ -156,9 +158,9 @@ def write_film_files(
     from kneeimg.report.figures import film_panel
 
     def path(suffix: str) -> Path:
-        return folder / knee_file(visit.participant, visit.visit, film.side, suffix)
+        return folder / knee_file(visit.participant, visit.visit, film.side, suffix, visit.scan)
 
-    title = f"{visit.participant} · {visit.visit} · {film.side.value} knee"
+    title = f"{visit.participant} · {visit.label} · {film.side.value} knee"
     panel = film_panel(film.radiograph, film.margins, film.measurements, title=title)
     write_json(path("margins.json"), margins_to_json(film.margins, film.radiograph))
     write_bytes(path("qc.png"), panel)

@@ -16,7 +16,8 @@ from kneeimg.errors import Behaviour, Finding, KneeimgError, ReasonCode, behavio
 from kneeimg.io.results import Kind
 from kneeimg.io.tables import DispositionRow
 from kneeimg.pipeline.cases import Absent, Case, redact, redacted_finding
-from kneeimg.pipeline.schedule import KINDS, row_side
+from kneeimg.pipeline.people import group_people, numbered_ids, owners_of
+from kneeimg.pipeline.schedule import KINDS, dates_backwards, row_side
 from kneeimg.pipeline.sources import (
     masks_beside,
     only_mask,
@@ -75,10 +76,11 @@ class Found:
         kind: str = "",
         status: str = "",
         planned: bool = False,
+        participant: str = "",
     ) -> None:
         skipped = behaviour(finding.code) is Behaviour.SKIP
         row = DispositionRow(
-            participant=visit.participant if visit else "",
+            participant=visit.participant if visit else participant,
             visit=visit.visit if visit else "",
             side=row_side((visit.side if visit else None) or series.side),
             kind=kind or (series.kind if series.kind != "other" else ""),
@@ -121,7 +123,6 @@ def _add_unusable_files(found: Found, inventory: Inventory) -> None:
 
 def _people(found: Found, inventory: Inventory) -> list[Person]:
     """Series by participant; series of strangers and of no use are disposed of here."""
-    groups: dict[str, list[SeriesRecord]] = defaultdict(list)
     usable: list[SeriesRecord] = []
     for record in inventory.records:
         if record.skipped or record.kind not in KINDS:
@@ -129,64 +130,31 @@ def _people(found: Found, inventory: Inventory) -> list[Person]:
             found.add_absent(record, finding, status="skipped")
         else:
             usable.append(record)
-    nameless = _nameless_people([record for record in usable if record.person_hash is None])
-    for record in usable:
-        groups[record.person_hash or nameless[record.uid_hash]].append(record)
-    if found.study is None:
-        width = max(2, len(str(len(groups))))
-        # numbered in the order of hashes: the number tells nothing about the PatientID
-        named = (Participant(f"P{n:0{width}}") for n in range(1, len(groups) + 1))
-        return [
-            Person(participant, tuple(groups[key]))
-            for participant, key in zip(named, sorted(groups), strict=True)
-        ]
-    return _study_people(found, found.study, groups)
-
-
-def _nameless_people(records: Sequence[SeriesRecord]) -> dict[str, str]:
-    """Series hash to person, where no PatientID says it.
-
-    One study is of one person. So is one frame of reference, which also holds together the
-    echoes of a scan whose study UIDs an anonymiser has torn apart.
-    """
-    person: dict[str, str] = {}
-    for record in records:
-        marks = {record.study_hash, record.frame_uid} - {""} or {record.folder}
-        known = {person[mark] for mark in marks if mark in person}
-        name = min({f"~{mark}" for mark in marks} | known)
-        person |= {mark: name for mark, other in person.items() if other in known}
-        person |= dict.fromkeys(marks, name)
-    return {
-        record.uid_hash: person[record.study_hash or record.frame_uid or record.folder]
-        for record in records
-    }
+    groups = group_people(usable)
+    if found.study is not None:
+        return _study_people(found, found.study, groups)
+    return [
+        Person(Participant(name), tuple(series))
+        for name, series in zip(numbered_ids(len(groups)), groups.values(), strict=True)
+    ]
 
 
 def _study_people(
     found: Found, study: Study, groups: Mapping[str, Sequence[SeriesRecord]]
 ) -> list[Person]:
     owned: dict[str, list[SeriesRecord]] = {name: [] for name in study.participants}
-    owners = study.by_patient_id()
-    for key in sorted(groups):
-        for record in groups[key]:
-            participant = _owner(record, study, owners)
-            if participant is None:
-                found.add_absent(record, _stranger(), kind=record.kind)
-            else:
-                owned[participant].append(record)
+    for record in (record for series in groups.values() for record in series):
+        owners = owners_of(record, study)
+        refusal = next((study.refused[name] for name in owners if name in study.refused), None)
+        if refusal is not None:
+            # of two participants with one number nobody knows whose scan it is
+            whose = owners[0] if len(owners) == 1 else ""
+            found.add_absent(record, refusal, kind=record.kind, participant=whose)
+        elif len(owners) == 1:
+            owned[owners[0]].append(record)
+        else:
+            found.add_absent(record, _stranger(), kind=record.kind)
     return [Person(study.participants[name], tuple(series)) for name, series in owned.items()]
-
-
-def _owner(record: SeriesRecord, study: Study, owners: Mapping[str, Participant]) -> str | None:
-    """Participant of a series: by patient_id, by study id, or by a folder named after it."""
-    if record.patient_id:
-        if record.patient_id in owners:
-            return owners[record.patient_id].participant
-        same = study.participants.get(record.patient_id)
-        return same.participant if same and same.patient_id is None else None
-    folders = set(PurePosixPath(record.folder).parts)
-    named = [name for name in study.participants if {name, f"sub-{name}"} & folders]
-    return named[0] if len(named) == 1 else None
 
 
 def _plan_person(found: Found, person: Person) -> None:
@@ -202,7 +170,29 @@ def _plan_person(found: Found, person: Person) -> None:
                 found.add_absent(record, _undated(), kind=scan.kind)
             continue
         visit = Visit(person.participant.participant, placement.visit, scan.side, day)
+        contradicted = _contradicted(scan, day, placement, found)
+        if contradicted is not None:
+            for record in scan.series:
+                found.add_absent(
+                    record, contradicted, visit=replace(visit, visit=scan.folder_visit),
+                    kind=scan.kind, planned=True,
+                )  # fmt: skip
+            continue
         _plan_scan(found, person, scan, visit, placement)
+
+
+def _contradicted(
+    scan: Scan, day: int | None, placement: Placement, found: Found
+) -> Finding | None:
+    """DATES_BACKWARDS when a folder says follow-up and the date says before the baseline."""
+    windows = {window.name: window for window in found.settings.visits}
+    window = windows.get(scan.folder_visit)
+    if day is None or window is None or placement.placing is not Placing.UNSCHEDULED:
+        return None
+    first = found.settings.visits[0]
+    if day >= 0 or window.target_day <= first.target_day:
+        return None
+    return dates_backwards(window.name, first.name, day)
 
 
 def _scans(person: Person, found: Found) -> list[Scan]:
@@ -251,45 +241,60 @@ def _placements(scans: Sequence[Scan], start: date | None, found: Found) -> dict
         elif scan.folder_visit:
             placements[number] = Placement(scan.folder_visit, Placing.PLANNED)
     for days in groups.values():
-        placements |= place_scans(days, found.settings.visits)
+        within = found.settings.study.repeat_within
+        placements |= place_scans(days, found.settings.visits, within)
     return placements
 
 
 def _plan_scan(
     found: Found, person: Person, scan: Scan, visit: Visit, placement: Placement
 ) -> None:
-    """Pick the series of a scan and make a case of it, or say why not."""
+    """Pick the series of a scan and make cases of them, or say why not."""
     if placement.placing is Placing.DUPLICATE:
         for record in scan.series:
             finding = _duplicate(placement.visit)
             found.add_absent(record, finding, visit=visit, kind=scan.kind, status="skipped")
         return
-    series = scan.series[0]
     try:
-        series = _choose(scan, found)
-        case = _case(found, person, series, visit, placement)
+        chosen = _choose(scan, found)
+        others = _not_chosen(chosen[0])
     except KneeimgError as error:
-        # what no rule asks for was never planned; a refusal of what was asked for is
-        wanted = behaviour(error.code) is not Behaviour.SKIP
-        found.add_absent(series, error.finding, visit=visit, kind=scan.kind, planned=wanted)
-        others = _refused_with(error.finding)
+        chosen, others = scan.series[:1], _refused_with(error.finding)
+        _add_refusal(found, scan, chosen[0], visit, error.finding)
     else:
-        found.add_case(case)
-        others = _not_chosen(series)
+        for series in chosen:
+            try:
+                found.add_case(_case(found, person, series, visit, placement))
+            except KneeimgError as error:
+                others = _refused_with(error.finding) if len(chosen) == 1 else others
+                _add_refusal(found, scan, series, visit, error.finding)
     for record in scan.series:
-        if record is not series:
+        if not any(record is series for series in chosen):
             found.add_absent(record, others, visit=visit, kind=scan.kind, status="skipped")
 
 
-def _choose(scan: Scan, found: Found) -> SeriesRecord:
-    """The series to measure: by the rules, or without rules the one that has a mask."""
-    from kneeimg.io.dicom import select_series
+def _add_refusal(
+    found: Found, scan: Scan, series: SeriesRecord, visit: Visit, finding: Finding
+) -> None:
+    # what no rule asks for was never planned; a refusal of what was asked for is
+    wanted = behaviour(finding.code) is not Behaviour.SKIP
+    found.add_absent(series, finding, visit=visit, kind=scan.kind, planned=wanted)
+
+
+def _choose(scan: Scan, found: Found) -> tuple[SeriesRecord, ...]:
+    """The series to measure: by the rules, or without rules the one that has a mask.
+
+    More than one only where the study averages repeats.
+    """
+    from kneeimg.io.dicom import select_repeats, select_series
 
     candidates = scan.series
     if scan.kind == "mri" and not found.settings.series:
         masked = [s for s in candidates if masks_beside(s, found.settings.masks)]
         candidates = tuple(masked) or candidates
-    return select_series(candidates, found.settings.series)
+    if found.settings.study.repeats == "average":
+        return select_repeats(candidates, found.settings.series)
+    return (select_series(candidates, found.settings.series),)
 
 
 def _case(
@@ -308,7 +313,7 @@ def _case(
         source=redact(series.folder, found.private),
         settings=found.settings.stages(),
         sides=stated,
-        findings=(_unscheduled(visit.day),) if unscheduled else (),
+        placing=(_unscheduled(visit.day),) if unscheduled else (),
     )
     case = with_series(
         case, require_usable(series), person.participant.patient_id, found.settings.series
@@ -352,7 +357,9 @@ def _undated() -> Finding:
 def _unscheduled(day: int | None) -> Finding:
     return Finding(
         ReasonCode.VISIT_OUT_OF_WINDOW,
-        "the scan date lies outside every visit window",
+        "the scan is dated before the baseline, outside every visit window"
+        if day is not None and day < 0
+        else "the scan date lies outside every visit window",
         found=f"day {day}",
         action="the scan is measured as an unscheduled visit; check date and baseline",
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from kneeimg.core.anatomy import Side
@@ -11,50 +13,56 @@ from kneeimg.core.laterality import SideSource, combine_sides
 from kneeimg.core.visit import Visit
 from kneeimg.errors import Finding, InputError, KneeimgError, ReasonCode
 from kneeimg.io.tables import DispositionRow
-from kneeimg.pipeline.cases import Absent, Case, Plan
-from kneeimg.pipeline.schedule import (
-    missing_visits,
-    name_manifests,
-    out_of_window,
-    row_side,
-    visit_order,
+from kneeimg.pipeline.cases import Absent, Case, redact, redacted_finding
+from kneeimg.pipeline.schedule import dates_backwards, out_of_window, row_side
+from kneeimg.pipeline.sources import (
+    masks_beside,
+    one_series,
+    only_mask,
+    private_of,
+    with_mask,
+    with_series,
 )
-from kneeimg.pipeline.sources import masks_beside, one_series, only_mask, with_mask, with_series
 from kneeimg.settings.study import VisitWindow
 from kneeimg.trial.study import ListedScan, Participant, Study
+from kneeimg.trial.visits import backwards, choose_scans
 
 _PLAIN_IMAGES = (".nii", ".nii.gz", ".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
-def plan_listed(study: Study, side: Side | None = None) -> Plan:
-    """One case per row of scans.csv; a visit planned by the study but not listed is missing."""
+def plan_listed(study: Study, side: Side | None = None) -> tuple[list[Case], list[Absent]]:
+    """One case for each row of scans.csv that is to be measured, and what became of the others."""
     cases: list[Case] = []
     absent: list[Absent] = []
-    for scan in with_days(study.scans or (), study.participants):
-        try:
-            cases.append(_listed_case(scan, study, side))
-        except KneeimgError as error:
-            absent.append(_refused(scan, error.finding))
-    cases = name_manifests(cases)
-    absent += missing_visits(study, cases, absent)
-    return Plan(
-        study_id=study.id,
-        settings=study.settings,
-        cases=tuple(cases),
-        absent=tuple(absent),
-        participants={name: p.index_knee for name, p in study.participants.items()},
-        visit_order=visit_order(study, cases, absent),
-    )
+    scans = with_days(study)
+    refused = _refusals(scans, study)
+    kept = _nearest([n for n in range(len(scans)) if n not in refused], scans, study)
+    for number, scan in enumerate(scans):
+        if number in refused:
+            absent.append(_refused(scan, refused[number], study))
+        elif number not in kept:
+            absent.append(_duplicate(scan, study))
+        else:
+            try:
+                cases.append(_listed_case(scan, study, side))
+            except KneeimgError as error:
+                absent.append(_refused(scan, error.finding, study))
+    return cases, absent
 
 
-def with_days(scans: Iterable[ListedScan], people: Mapping[str, Participant]) -> list[ListedScan]:
-    """Scans with days since baseline: its date, or else the participant's first dated scan."""
-    listed = list(scans)
-    start = {name: p.baseline_date for name, p in people.items() if p.baseline_date}
+def with_days(study: Study) -> list[ListedScan]:
+    """Listed scans with days since baseline.
+
+    Day 0 is the participant's `baseline_date`, or else the first dated scan of the first planned
+    visit, or else the first dated scan of all.
+    """
+    listed = list(study.scans or ())
+    people, first = study.participants, study.settings.visits[0].name
+    dated: dict[str, list[tuple[bool, date]]] = defaultdict(list)
     for scan in listed:
-        if scan.scan_date and people[scan.participant].baseline_date is None:
-            known = start.get(scan.participant, scan.scan_date)
-            start[scan.participant] = min(known, scan.scan_date)
+        if scan.scan_date:
+            dated[scan.participant].append((scan.visit != first, scan.scan_date))
+    start = {name: people[name].baseline_date or min(found)[1] for name, found in dated.items()}
     return [
         replace(scan, day=(scan.scan_date - start[scan.participant]).days)
         if scan.day is None and scan.scan_date
@@ -63,18 +71,57 @@ def with_days(scans: Iterable[ListedScan], people: Mapping[str, Participant]) ->
     ]
 
 
+def _refusals(scans: Sequence[ListedScan], study: Study) -> dict[int, Finding]:
+    """Rows that are not measured because of whose they are, or of when."""
+    by_person: dict[str, dict[int, tuple[str, int]]] = defaultdict(dict)
+    for number, scan in enumerate(scans):
+        if scan.day is not None:
+            by_person[scan.participant][number] = (scan.visit, scan.day)
+    refused = {
+        number: dates_backwards(scans[number].visit, other, scans[number].day)
+        for placed in by_person.values()
+        for number, other in backwards(placed, study.settings.visits).items()
+    }
+    for number, scan in enumerate(scans):
+        if scan.participant in study.refused:
+            refused[number] = study.refused[scan.participant]
+    return refused
+
+
+def _nearest(numbers: Sequence[int], scans: Sequence[ListedScan], study: Study) -> set[int]:
+    """Rows to measure: of rows for one visit those with a `scan` of their own, or the nearest."""
+    groups: dict[tuple[object, ...], dict[int, int | None]] = defaultdict(dict)
+    kept: set[int] = set()
+    for number in numbers:
+        scan = scans[number]
+        knee = (scan.participant, scan.visit, scan.kind, scan.side)
+        if scan.scan:
+            kept.add(number)
+        groups[knee][number] = scan.day
+    for days in groups.values():
+        if kept & days.keys():
+            continue  # the table says which scans of this visit are meant
+        window = _window(study, scans[next(iter(days))].visit)
+        target = window.target_day if window else None
+        nearest, repeats = choose_scans(days, target, study.settings.study.repeat_within)
+        kept |= {nearest, *repeats}
+    return kept
+
+
 def _listed_case(scan: ListedScan, study: Study, side: Side | None) -> Case:
     person = study.participants[scan.participant]
     stated = _stated_sides(scan, person, study, side)
     agreed = combine_sides(stated, where=Path(scan.source).name)
     given = study.visits_given or study.scans is None
     case = Case(
-        visit=Visit(scan.participant, scan.visit, agreed[0] if agreed else None, scan.day),
+        visit=Visit(
+            scan.participant, scan.visit, agreed[0] if agreed else None, scan.day, scan.scan
+        ),
         kind=scan.kind,
         source=_shown(scan),
         settings=study.settings.stages(),
         sides=stated,
-        findings=out_of_window(scan.day, _window(study, scan.visit)) if given else (),
+        placing=out_of_window(scan.day, _window(study, scan.visit)) if given else (),
     )
     return _with_mask(_with_image(case, scan, person, study), scan, study)
 
@@ -97,6 +144,7 @@ def _with_image(case: Case, scan: ListedScan, person: Participant, study: Study)
     if _is_plain_image(scan.image):
         return replace(case, image=scan.image, inputs=((scan.image.name, scan.image),))
     series = one_series(scan.image, scan.kind, study.settings)
+    case = replace(case, source=redact(case.source, private_of(series)))
     return with_series(case, series, person.patient_id, study.settings.series)
 
 
@@ -134,22 +182,50 @@ def _is_plain_image(path: Path) -> bool:
 
 
 def _shown(scan: ListedScan) -> str:
-    """The path as the table has it; an absolute one would tell the machine's folders."""
-    return Path(scan.source).name if Path(scan.source).is_absolute() else scan.source
+    """The path as the table has it, but for the machine's folders of one that leads outside."""
+    path = Path(scan.source)
+    if path.is_absolute():
+        return path.name
+    return (
+        "/".join([part for part in path.parts if part != ".."][-3:])
+        if ".." in path.parts
+        else (scan.source)
+    )
 
 
 def _window(study: Study, visit: str) -> VisitWindow | None:
     return next((w for w in study.settings.visits if w.name == visit), None)
 
 
-def _refused(scan: ListedScan, finding: Finding) -> Absent:
+def _private(scan: ListedScan, study: Study) -> tuple[str, ...]:
+    """Texts that a row of a scan without a case must not show: folders may be named after people,
+    also in a table that the user wrote."""
+    if scan.image is None or not scan.image.exists() or _is_plain_image(scan.image):
+        return ()
+    from kneeimg.io.dicom import find_series
+
+    records = find_series(scan.image, study.settings.reading).records
+    return tuple(dict.fromkeys(text for record in records for text in private_of(record)))
+
+
+def _refused(scan: ListedScan, finding: Finding, study: Study, status: str = "refused") -> Absent:
+    private = _private(scan, study)
     row = DispositionRow(
         scan.participant,
         scan.visit,
         row_side(scan.side),
         scan.kind,
-        _shown(scan),
-        "refused",
-        finding=finding,
+        redact(_shown(scan), private),
+        status,
+        finding=redacted_finding(finding, private),
     )
-    return Absent(row, day=scan.day, planned=True)
+    return Absent(row, day=scan.day, planned=status == "refused")
+
+
+def _duplicate(scan: ListedScan, study: Study) -> Absent:
+    finding = Finding(
+        ReasonCode.DUPLICATE_SCAN,
+        f"another scan of visit {scan.visit} is nearer to its target day, or stands first",
+        action="none needed; to measure both, name them run-1 and run-2 in the column `scan`",
+    )
+    return _refused(scan, finding, study, "skipped")

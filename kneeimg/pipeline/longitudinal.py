@@ -9,8 +9,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kneeimg import __version__
 from kneeimg.core.anatomy import Bone
@@ -37,6 +38,9 @@ from kneeimg.pipeline.protocol import drift_between
 from kneeimg.pipeline.runner import Signature, publish_stage
 from kneeimg.settings.study import StageSettings
 
+if TYPE_CHECKING:
+    from kneeimg.io.dicom import SeriesRecord
+
 Row = dict[str, Any]
 
 
@@ -61,7 +65,14 @@ class Pair:
         """Short name in study ids, unique within a plan."""
         visit, start = self.followup.visit, self.baseline.visit.visit
         side = side_letter(visit.side)
-        return f"{visit.participant}_{start}-{visit.visit}_{self.followup.kind}_{side}"
+        own = f"_{self.scan}" if self.scan else ""
+        return f"{visit.participant}_{start}-{visit.visit}_{self.followup.kind}_{side}{own}"
+
+    @property
+    def scan(self) -> str:
+        """Which of repeated scans are compared, e.g. "run-1_from-run-2"; empty without repeats."""
+        start = self.baseline.visit.scan
+        return "_".join(filter(None, (self.followup.visit.scan, start and f"from-{start}")))
 
     @property
     def days(self) -> int | None:
@@ -79,7 +90,8 @@ class Pair:
     def manifest(self) -> Path:
         """Manifest of the comparison, relative to OUT."""
         visit = self.followup.visit
-        label = f"ses-{visit.visit}_side-{side_letter(visit.side)}_{self.followup.kind}"
+        own = f"_{self.scan}" if self.scan else ""
+        label = f"ses-{visit.visit}_side-{side_letter(visit.side)}{own}_{self.followup.kind}"
         return Path(longitudinal_folder(visit.participant)) / f"manifest_{label}.json"
 
     def identity(self) -> dict[str, Any]:
@@ -91,6 +103,8 @@ class Pair:
             "kind": self.followup.kind,
             "visit_from": self.baseline.visit.visit,
             "visit_to": visit.visit,
+            "scan_from": self.baseline.visit.scan,
+            "scan_to": visit.scan,
             "days": self.days,
         }
 
@@ -106,22 +120,26 @@ class PairReport:
 
 
 def pairs_of(plan: Plan, records: Iterable[KneeRecord]) -> list[Pair]:
-    """Baseline and each follow-up of every knee that was measured at least once."""
-    knees: dict[tuple[str, str, str], dict[str, KneeRecord]] = defaultdict(dict)
+    """Baseline and each follow-up of every knee that was measured at least once.
+
+    Of repeated scans each is compared: every baseline with every follow-up.
+    """
+    knees: dict[tuple[str, str, str], dict[str, list[KneeRecord]]] = defaultdict(dict)
     for record in records:
         participant, visit, side, kind = record.key
-        knees[participant, side, kind][visit] = record
+        knees[participant, side, kind].setdefault(visit, []).append(record)
     pairs: list[Pair] = []
     settings = plan.settings.stages()
     for (participant, _, _), visits in knees.items():
-        if not any(record.status == "measured" for record in visits.values()):
+        every = [record for own in visits.values() for record in own]
+        if not any(record.status == "measured" for record in every):
             continue
         start = plan.visit_order[participant][0]
-        baseline = visits.get(start) or _no_baseline(next(iter(visits.values())), start)
-        for visit in plan.visit_order[participant][1:]:
-            if visit in visits:
-                refusal = _extent_problem(plan, baseline, visits[visit])
-                pairs.append(Pair(baseline, visits[visit], settings, refusal))
+        baselines = visits.get(start) or [_no_baseline(every[0], start)]
+        followups = [r for v in plan.visit_order[participant][1:] for r in visits.get(v, ())]
+        for followup, baseline in product(followups, baselines):
+            refusal = _extent_problem(plan, baseline, followup)
+            pairs.append(Pair(baseline, followup, settings, refusal))
     return pairs
 
 
@@ -166,7 +184,7 @@ def _no_baseline(like: KneeRecord, visit: str) -> KneeRecord:
     """A stand-in for a baseline that nobody planned or scanned."""
     return replace(
         like,
-        visit=replace(like.visit, visit=visit, day=None),
+        visit=replace(like.visit, visit=visit, day=None, scan=""),
         status="missing",
         measurements=(),
         protocol=(),
@@ -178,33 +196,38 @@ def _nothing(region: str, quantity: str, unit: str, reason: ReasonCode) -> Measu
 
 
 def _extent_problem(plan: Plan, baseline: KneeRecord, followup: KneeRecord) -> Finding | None:
+    if followup.kind != "mri":
+        return None
+    return lost_extent(_series(plan, baseline), _series(plan, followup))
+
+
+def lost_extent(baseline: SeriesRecord | None, followup: SeriesRecord | None) -> Finding | None:
     """EXTENT_MISMATCH when the follow-up shows fewer slices than the baseline.
 
     A scan that shows more is no loss: the bone area of the baseline is in view.
     """
     from kneeimg.io.dicom import compare_extent, extent_of
 
-    first, second = _series(plan, baseline), _series(plan, followup)
-    if first is None or second is None or followup.kind != "mri":
+    if baseline is None or followup is None:
         return None
-    finding, own, wanted = compare_extent(second, first), extent_of(second), extent_of(first)
+    finding, own, wanted = (
+        compare_extent(followup, baseline),
+        extent_of(followup),
+        extent_of(baseline),
+    )
     if finding is None or own is None or wanted is None:
         return None
     return finding if own.depth_mm < wanted.depth_mm - 0.5 * wanted.spacing_mm else None
 
 
-def _series(plan: Plan, record: KneeRecord) -> Any:
+def _series(plan: Plan, record: KneeRecord) -> SeriesRecord | None:
     """DICOM series of a record's scan, None without one."""
     participant, visit, side, kind = record.key
+    wanted = (participant, visit, kind, side, record.visit.scan)
 
     def fits(case: Case) -> bool:
-        own = case.visit.side.value if case.visit.side else side
-        return (case.visit.participant, case.visit.visit, case.kind, own) == (
-            participant,
-            visit,
-            kind,
-            side,
-        )
+        own, at = case.visit.side.value if case.visit.side else side, case.visit
+        return (at.participant, at.visit, case.kind, own, at.scan) == wanted
 
     return next((case.series for case in plan.cases if fits(case)), None)
 
@@ -217,7 +240,7 @@ def _signature(pair: Pair, out: Path) -> Signature:
     names = ("morphometry", "change") if pair.followup.kind == "mri" else ("film",)
     settings = pair.settings.model_dump(mode="json", include=set(names))
     model = {"name": "change", "version": __version__, "sha256": ""}
-    return Signature(pair.identity(), hash_inputs(files), settings, model)
+    return Signature(pair.identity(), pair.identity(), hash_inputs(files), settings, model)
 
 
 def _result_files(record: KneeRecord, out: Path) -> list[Path]:
@@ -228,7 +251,7 @@ def _result_files(record: KneeRecord, out: Path) -> list[Path]:
 def _result(record: KneeRecord, out: Path, suffix: str) -> Path:
     visit = record.visit
     folder = out / scan_folder(visit.participant, visit.visit, record.kind)
-    return folder / knee_file(visit.participant, visit.visit, visit.side, suffix)
+    return folder / knee_file(visit.participant, visit.visit, visit.side, suffix, visit.scan)
 
 
 def _compare(pair: Pair, out: Path, stage: Path) -> tuple[Row, ...]:
@@ -291,21 +314,21 @@ def write_change_files(change: KneeChange, folder: Path, pair: Pair) -> None:
     assert side is not None  # a measured knee has one
 
     def path(suffix: str) -> Path:
-        return folder / knee_file(visit.participant, visit.visit, side, suffix)
+        return folder / knee_file(visit.participant, visit.visit, side, suffix, pair.scan)
 
     for bone, surface in change.surfaces.items():
         write_surface(surface, path(f"{bone.value}_change.vtp"), side=side)
     if change.surfaces:
-        start = pair.baseline.visit.visit
-        title = f"{visit.participant} · {start} → {visit.visit} · {side.value} knee"
+        start = pair.baseline.visit.label
+        title = f"{visit.participant} · {start} → {visit.label} · {side.value} knee"
         write_bytes(path("change.png"), change_views(change.surfaces, side, title=title))
 
 
 def _write_json(pair: Pair, stage: Path, rows: Sequence[Row], change: KneeChange | None) -> None:
-    visit, kind = pair.followup.visit, pair.followup.kind
+    visit, suffix = pair.followup.visit, f"{pair.followup.kind}_change.json"
     registrations = change.registrations if change else {}
     write_json(
-        stage / knee_file(visit.participant, visit.visit, visit.side, f"{kind}_change.json"),
+        stage / knee_file(visit.participant, visit.visit, visit.side, suffix, pair.scan),
         {
             **pair.identity(),
             "software_version": __version__,

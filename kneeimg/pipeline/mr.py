@@ -51,7 +51,7 @@ def run_mr_case(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
     KneeimgError
         A refusal, with its finding; nothing of the case is then complete.
     """
-    knee = measure_scan(case)
+    knee = measure_scan(case.blind())
     record = _record(case, knee)
     write_knee_files(knee, folder, record.visit, record)
     return (record,)
@@ -135,7 +135,7 @@ def write_knee_files(
     from kneeimg.measure.voxel_map import thickness_on_grid
 
     def path(suffix: str) -> Path:
-        return folder / knee_file(visit.participant, visit.visit, knee.side, suffix)
+        return folder / knee_file(visit.participant, visit.visit, knee.side, suffix, visit.scan)
 
     surfaces = knee.morphometry.surfaces
     write_label_map(knee.label_map, path("dseg.nii.gz"))
@@ -150,6 +150,6 @@ def write_knee_files(
 def _write_pictures(knee: MeasuredKnee, qc: Path, thickness: Path, visit: Visit) -> None:
     from kneeimg.report.figures import qc_overlay, thickness_views
 
-    title = f"{visit.participant} · {visit.visit} · {knee.side.value} knee"
+    title = f"{visit.participant} · {visit.label} · {knee.side.value} knee"
     write_bytes(qc, qc_overlay(knee.image, knee.label_map, knee.side, title=title))
     write_bytes(thickness, thickness_views(knee.morphometry.surfaces, knee.side, title=title))

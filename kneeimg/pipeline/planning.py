@@ -16,14 +16,21 @@ from kneeimg.io.tables import DispositionRow
 from kneeimg.pipeline.cases import Absent, Case, Plan
 from kneeimg.pipeline.found import plan_found
 from kneeimg.pipeline.listed import plan_listed
-from kneeimg.pipeline.schedule import missing_visits, name_manifests, row_side, visit_order
+from kneeimg.pipeline.schedule import (
+    missing_visits,
+    name_manifests,
+    number_repeats,
+    row_side,
+    silent_refusals,
+    visit_order,
+)
 from kneeimg.pipeline.sources import with_mask
 from kneeimg.settings.study import StudyFile
 from kneeimg.trial.study import Study
 
 _BIDS_NAME = re.compile(
     r"sub-(?P<participant>[A-Za-z0-9-]+)_ses-(?P<visit>[A-Za-z0-9-]+)"
-    r"(?:_side-(?P<side>[LR]))?(?=[_.]|$)"
+    r"(?:_side-(?P<side>[LR]))?(?:_(?P<scan>run-[1-9][0-9]?))?(?=[_.]|$)"
 )
 _LETTER_SIDES = {"L": Side.LEFT, "R": Side.RIGHT}
 _MASK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -52,7 +59,7 @@ def plan_cases(input_dir: Path, study: Study | None = None, side: Side | None = 
         If there is nothing at all to plan.
     """
     if study is not None and study.scans is not None:
-        return _unique_rows(plan_listed(study, side))
+        return _unique_rows(_assemble(*plan_listed(study, side), study.settings, study))
     from kneeimg.io.dicom import find_series
 
     settings = study.settings if study else StudyFile()
@@ -76,10 +83,12 @@ def plan_cases(input_dir: Path, study: Study | None = None, side: Side | None = 
 def _assemble(
     cases: Sequence[Case], absent: Sequence[Absent], settings: StudyFile, study: Study | None
 ) -> Plan:
-    kept, dropped = _without_clashes(cases)
+    numbered = number_repeats(cases, average=settings.study.repeats == "average")
+    kept, dropped = _without_clashes(numbered)
     absent = [*absent, *dropped]
     if study is not None:
         absent += missing_visits(study, kept, absent)
+        absent += silent_refusals(study, absent)
     order = visit_order(study, kept, absent)
     if study is not None:
         knees = {name: person.index_knee for name, person in study.participants.items()}
@@ -100,20 +109,21 @@ def _in_order(
 ) -> list[Case]:
     rank = {name: n for n, name in enumerate(people)}
 
-    def key(case: Case) -> tuple[int, int, str, str]:
+    def key(case: Case) -> tuple[int, int, str, str, str]:
         visit = case.visit
         place = order[visit.participant].index(visit.visit)
-        return rank[visit.participant], place, case.kind, row_side(visit.side)
+        return rank[visit.participant], place, case.kind, row_side(visit.side), visit.scan
 
     return sorted(cases, key=key)
 
 
 def _without_clashes(cases: Sequence[Case]) -> tuple[list[Case], list[Absent]]:
-    """At most one scan per knee, visit and kind, and no scan of unknown side beside another."""
+    """One scan per knee, visit and kind, named repeats apart, and none of unknown side beside
+    another."""
     crowd = Counter((c.visit.participant, c.visit.visit, c.kind) for c in cases)
     kept: list[Case] = []
     dropped: list[Absent] = []
-    taken: set[tuple[str, str, str, Side]] = set()
+    taken: dict[tuple[str, str, str, Side], set[str]] = {}
     # films of one knee come before a film of both: they show the joint larger and centred
     for case in sorted(cases, key=lambda c: len(c.knees)):
         visit = case.visit
@@ -121,13 +131,19 @@ def _without_clashes(cases: Sequence[Case]) -> tuple[list[Case], list[Absent]]:
         if None in case.knees and crowd[scan] > 1:
             dropped.append(_dropped(case, _unknown_side(), "refused"))
             continue
-        knees = {(*scan, side) for side in case.knees if side}
-        if knees & taken:
+        knees = [(*scan, side) for side in case.knees if side]
+        if any(_clashes(visit.scan, taken.get(knee, set())) for knee in knees):
             dropped.append(_dropped(case, _duplicate(visit), "skipped"))
             continue
-        taken |= knees
+        for knee in knees:
+            taken.setdefault(knee, set()).add(visit.scan)
         kept.append(case)
     return kept, dropped
+
+
+def _clashes(scan: str, taken: set[str]) -> bool:
+    """Whether a scan cannot stand beside those of its knee: only named repeats can."""
+    return bool(taken) and (not scan or scan in taken or "" in taken)
 
 
 def _dropped(case: Case, finding: Finding, status: str) -> Absent:
@@ -207,7 +223,8 @@ def _plan_masks(
     for name in sorted(masks):
         try:
             case = _mask_case(root, name, settings, study, side)
-            key = (case.visit.participant.casefold(), case.visit.visit, row_side(case.visit.side))
+            visit = case.visit
+            key = (visit.participant.casefold(), visit.visit, row_side(visit.side), visit.scan)
             if key in used:
                 raise _same_ids(name, used[key])
             used[key] = name.as_posix()
@@ -223,7 +240,7 @@ def _plan_masks(
 def _mask_case(
     root: Path, name: Path, settings: StudyFile, study: Study | None, side: Side | None
 ) -> Case:
-    participant, visit, named_side = names_of_mask(name)
+    participant, visit, named_side, scan = names_of_mask(name)
     if study is not None and participant not in study.participants:
         raise InputError(
             "the mask is of nobody in the participants table",
@@ -236,7 +253,7 @@ def _mask_case(
     agreed = combine_sides(sides, where=name.as_posix())
     path = root if root.is_file() else root / name
     case = Case(
-        visit=Visit(participant, visit, agreed[0] if agreed else None),
+        visit=Visit(participant, visit, agreed[0] if agreed else None, scan=scan),
         kind="mri",
         source=name.as_posix(),
         settings=settings.stages(),
@@ -245,19 +262,19 @@ def _mask_case(
     return with_mask(case, path, settings.study.label_scheme)
 
 
-def names_of_mask(path: Path) -> tuple[str, str, Side | None]:
-    """Participant, visit and side that the file name of a mask tells.
+def names_of_mask(path: Path) -> tuple[str, str, Side | None, str]:
+    """Participant, visit, side and repeat that the file name of a mask tells.
 
-    `sub-P01_ses-M06_side-R_dseg.nii.gz` tells all three; any other name is the participant of a
-    single visit V01, with characters that an id cannot have replaced by hyphens.
+    `sub-P01_ses-M06_side-R_run-2_dseg.nii.gz` tells all four; any other name is the participant
+    of a single visit V01, with characters that an id cannot have replaced by hyphens.
 
     >>> names_of_mask(Path("P01_M72.nii.gz"))
-    ('P01-M72', 'V01', None)
+    ('P01-M72', 'V01', None, '')
     """
     match = _BIDS_NAME.search(path.name)
     if match:
         side = _LETTER_SIDES[match["side"]] if match["side"] else None
-        return match["participant"], match["visit"], side
+        return match["participant"], match["visit"], side, match["scan"] or ""
     stem = path.name
     for ending in _MASK_ENDINGS:
         stem = stem[: -len(ending)] if stem.lower().endswith(ending) else stem
@@ -271,7 +288,7 @@ def names_of_mask(path: Path) -> tuple[str, str, Side | None]:
             found=name,
             action="list the masks in scans.csv",
         )
-    return name, "V01", None
+    return name, "V01", None, ""
 
 
 def _same_ids(name: Path, other: str) -> StudyError:

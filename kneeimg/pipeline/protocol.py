@@ -35,6 +35,15 @@ def protocol_of(series: SeriesRecord | None, grid: Grid | None = None) -> Protoc
     return tuple((name, value) for name, value in values.items() if value)
 
 
+def header_protocol(series: SeriesRecord) -> Protocol:
+    """What :func:`protocol_of` says once the pixels are read, from the headers alone."""
+    values = protocol_of(series)
+    if series.kind != "mri" or series.spacing_mm is None:
+        return values
+    voxel = " x ".join(f"{mm:.3f}" for mm in sorted(series.spacing_mm))
+    return (*values, ("voxel_mm", voxel))
+
+
 def drift_between(baseline: Protocol, followup: Protocol) -> tuple[str, ...]:
     """What differs, as `name: before -> after`; a parameter known at one visit only is told too.
 

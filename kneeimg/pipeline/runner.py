@@ -6,7 +6,7 @@ the old results, a kill leaves a case without a manifest, which is simply measur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ _STAGES: Mapping[str, Callable[[Case, Path], tuple[KneeRecord, ...]]] = {
 def run_case(case: Case, out: Path, *, force: bool = False) -> CaseReport:
     """Measure a case, or keep its results if their manifest still holds.
 
+    Neither the measuring nor the manifest's key knows visit, day or person; they join the
+    records afterwards. Other dates or visit windows therefore measure nothing again.
+
     A refusal is a result like any other: its record says why, and it is not tried again until
     input, settings or software change.
 
@@ -51,23 +54,49 @@ def run_case(case: Case, out: Path, *, force: bool = False) -> CaseReport:
     try:
         signature = Signature.of_case(case)
     except InputError as error:
-        return CaseReport(records=refused_case(case, error))
+        return CaseReport(records=with_visit(case, refused_case(case, error)))
     manifest = out / case.folder / case.manifest
     verdict = check_manifest(manifest, signature.key)
     if verdict is Verdict.DONE and not force:
-        return CaseReport(records=published_records(manifest), reused=True)
+        return CaseReport(records=with_visit(case, published_records(manifest)), reused=True)
     with staging_folder(out, case.name) as stage:
         records = _measure(case, stage)
         measured = any(record.status == "measured" for record in records)
         publish_stage(stage, manifest, signature, "measured" if measured else "refused")
-    return CaseReport(records=records, changed=verdict is Verdict.CHANGED)
+    return CaseReport(records=with_visit(case, records), changed=verdict is Verdict.CHANGED)
+
+
+def with_visit(case: Case, records: Iterable[KneeRecord]) -> tuple[KneeRecord, ...]:
+    """Records with the day of their visit and what was noticed about it.
+
+    Of a refused knee the first finding says why, so that those of the visit come last.
+    """
+    placing = tuple(redacted_finding(finding, case.private) for finding in case.placing)
+    return tuple(
+        replace(
+            record,
+            visit=replace(record.visit, day=case.visit.day),
+            findings=(*placing, *record.findings)
+            if record.status == "measured"
+            else (*record.findings, *placing),
+        )
+        for record in records
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Everything that decides a result, as it stands in the manifest."""
+    """What a manifest says of its results.
+
+    Attributes
+    ----------
+    identity : Names the results in study ids.
+    decides : Of the case, what can change a number.
+    inputs, settings, model : As the manifest has them.
+    """
 
     identity: Mapping[str, Any]
+    decides: Mapping[str, Any]
     inputs: tuple[InputFile, ...]
     settings: Mapping[str, Any]
     model: Mapping[str, str]
@@ -86,13 +115,13 @@ class Signature:
                 found=error.strerror or type(error).__name__,
                 action="check that the file exists and may be read",
             ) from error
-        return cls(case.identity(), inputs, case.relevant_settings(), case.model())
+        return cls(case.identity(), case.measured(), inputs, case.relevant_settings(), case.model())
 
     @property
     def key(self) -> str:
         """Hash that a finished manifest must carry."""
         return case_key(
-            self.identity,
+            self.decides,
             inputs=self.inputs,
             settings=self.settings,
             software_version=__version__,
@@ -162,6 +191,6 @@ def _measure(case: Case, stage: Path) -> tuple[KneeRecord, ...]:
         leftover.unlink()
     for record in records:
         visit = record.visit
-        name = knee_file(visit.participant, visit.visit, visit.side, RECORD_SUFFIX)
+        name = knee_file(visit.participant, visit.visit, visit.side, RECORD_SUFFIX, visit.scan)
         write_json(stage / name, record_to_json(record))
     return records

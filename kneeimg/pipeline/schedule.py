@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,6 +31,17 @@ def out_of_window(day: int | None, window: VisitWindow | None) -> tuple[Finding,
         action="check date and baseline; the scan is measured and flagged",
     )
     return (finding,)
+
+
+def dates_backwards(visit: str, before: str, day: int | None) -> Finding:
+    """The refusal of a scan that is dated before a visit that it must follow."""
+    return Finding(
+        ReasonCode.DATES_BACKWARDS,
+        f"the scan of visit {visit} contradicts the date of visit {before}",
+        expected="dates in the order of the planned visits",
+        found=f"day {day}",
+        action="correct the date or the visit, here or at the other visit, and run again",
+    )
 
 
 def missing_visits(study: Study, cases: Sequence[Case], absent: Sequence[Absent]) -> list[Absent]:
@@ -84,16 +96,49 @@ def name_manifests(cases: Iterable[Case]) -> list[Case]:
     """Cases whose manifests do not collide.
 
     A scan alone in its folder has `manifest.json`; where both knees of a visit were scanned each
-    has its own, `manifest_side-L.json` and `manifest_side-R.json`.
+    has its own, `manifest_side-L.json` and `manifest_side-R.json`, and so has each repeat,
+    `manifest_side-L_run-1.json`.
     """
     listed = list(cases)
     crowd = Counter(case.folder for case in listed)
     return [
-        replace(case, manifest=f"manifest_side-{side_letter(case.visit.side)}.json")
-        if crowd[case.folder] > 1
-        else case
+        replace(case, manifest=f"manifest_{_label(case)}.json") if crowd[case.folder] > 1 else case
         for case in listed
     ]
+
+
+def _label(case: Case) -> str:
+    side = f"side-{side_letter(case.visit.side)}"
+    return f"{side}_{case.visit.scan}" if case.visit.scan else side
+
+
+def number_repeats(cases: Iterable[Case], *, average: bool) -> list[Case]:
+    """Name repeated scans run-1, run-2, ... in the order of their dates.
+
+    Cases of one knee, visit and kind are repeats when the study averages them. Those that already
+    have names keep them, and without `average` nothing else is named: the rest are duplicates.
+    """
+    listed = list(cases)
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, case in enumerate(listed):
+        visit = case.visit
+        groups.setdefault((visit.participant, visit.visit, case.kind, case.knees), []).append(
+            number
+        )
+    for numbers in groups.values():
+        named = [n for n in numbers if listed[n].visit.scan]
+        if len(numbers) == 1 or named or not average:
+            continue
+        numbers.sort(key=lambda n: _scan_order(listed[n]))
+        for run, number in enumerate(numbers, start=1):
+            case = listed[number]
+            listed[number] = replace(case, visit=replace(case.visit, scan=f"run-{run}"))
+    return listed
+
+
+def _scan_order(case: Case) -> tuple[float, str, str]:
+    day = case.visit.day
+    return (math.inf if day is None else day, case.source, case.series_uid_hash)
 
 
 def row_side(side: Side | None) -> str:
@@ -132,12 +177,24 @@ def _expected_sides(cases: Iterable[Case], person: Participant, kind: Kind) -> t
 
 
 def _missing(study: Study, participant: str, visit: str, kind: Kind, side: str) -> Absent:
-    finding = Finding(
+    refusal = study.refused.get(participant)
+    finding = refusal or Finding(
         ReasonCode.VISIT_MISSING,
         "no scan was found for a planned visit",
         expected=f"{kind} of visit {visit}",
         found="none",
         action="add the scan, or leave the gap as it is: it stays in the tables",
     )
-    row = DispositionRow(participant, visit, side, kind, study.id, "missing", finding=finding)
+    status = "refused" if refusal else "missing"
+    row = DispositionRow(participant, visit, side, kind, study.id, status, finding=finding)
     return Absent(row, planned=True)
+
+
+def silent_refusals(study: Study, absent: Iterable[Absent]) -> list[Absent]:
+    """A row for each refused participant that has none, so that nobody disappears."""
+    named = {item.row.participant for item in absent}
+    return [
+        Absent(DispositionRow(name, "", "", "", study.id, "refused", finding=finding))
+        for name, finding in study.refused.items()
+        if name not in named
+    ]

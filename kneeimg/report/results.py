@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASUREMENT_COLUMNS = (
-    "participant", "side", "visit", "day", "kind", "region", "quantity", "value", "unit", "status",
-    "reason", "method", "tab_source", "aggregate", "femur_fraction", "spacing_source", "qc_flags",
-    "series_uid_hash", "software_version", "model_sha256",
+    "participant", "side", "visit", "day", "scan", "dtype", "kind", "region", "quantity", "value",
+    "unit", "status", "reason", "method", "tab_source", "aggregate", "femur_fraction",
+    "spacing_source", "qc_flags", "series_uid_hash", "software_version", "model_sha256",
 )  # fmt: skip
 CHANGE_COLUMNS = (
     "participant", "side", "kind", "region", "quantity", "visit_from", "visit_to", "days",
-    "baseline", "followup", "change", "change_pct", "change_per_year", "unit", "status", "reason",
-    "change_class", "sdc", "sdc_source", "tab_source", "registration_rms_mm", "drift", "method",
-    "software_version",
+    "dtype", "baseline", "followup", "change", "change_pct", "change_per_year", "unit", "status",
+    "reason", "change_class", "sdc", "sdc_source", "tab_source", "registration_rms_mm", "drift",
+    "method", "software_version",
 )  # fmt: skip
 DISPOSITION_COLUMNS = (
     "participant", "visit", "side", "kind", "source", "series_uid_hash", "status", "code",
@@ -104,8 +104,10 @@ def read_results(out: Path) -> Results:
             found="neither",
             action="give the folder that was named with -o",
         )
+    measurements = _table(_table_file(tables, "measurements"), MEASUREMENT_COLUMNS)
     return Results(
-        measurements=_table(_table_file(tables, "measurements"), MEASUREMENT_COLUMNS),
+        # of repeated scans the report shows the average
+        measurements=measurements[measurements["scan"] == ""].reset_index(drop=True),
         change=_table(_table_file(tables, "change"), CHANGE_COLUMNS),
         disposition=_table(disposition if disposition.is_file() else None, DISPOSITION_COLUMNS),
         pictures=find_pictures(out),

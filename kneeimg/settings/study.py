@@ -25,16 +25,31 @@ class StudySection(Settings):
     id : Name of the study, letters, digits and hyphens.
     participants : CSV of the participants, relative to the study file.
     scans : CSV that lists every scan by path; None to find the scans in the DICOM folder.
+    key : CSV of study ids and PatientIDs, kept apart so that participants.csv names nobody; None
+        where participants.csv has a column `patient_id`, or where scans are told by their folders.
     label_scheme : How mask values name tissues, unless a row of `scans` says otherwise.
     only_index_knee : Every scan shows the index knee of its participant. The study file is then a
         source of the side, and a file that says otherwise is refused.
+    repeats : Several scans of one knee that fall into one visit. "nearest": the one nearest to the
+        target day is measured, the others are listed. "average": scans of one kind up to
+        `repeat_days` from the nearest are all measured and kept, and their mean is analysed.
+        Scans that the scan list, or the name of a mask, calls run-1, run-2, ... always are.
+    repeat_days : Days from the nearest scan up to which another one is a repeat of it.
     """
 
     id: StudyId = "study"
     participants: str = "participants.csv"
     scans: str | None = None
+    key: str | None = None
     label_scheme: str = "knee-v1"
     only_index_knee: bool = False
+    repeats: Literal["nearest", "average"] = "nearest"
+    repeat_days: Annotated[int, Field(ge=0)] = 14
+
+    @property
+    def repeat_within(self) -> int | None:
+        """`repeat_days` where repeats are averaged; None where only the nearest scan counts."""
+        return self.repeat_days if self.repeats == "average" else None
 
 
 class VisitWindow(Settings):

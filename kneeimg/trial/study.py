@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast
 
 from kneeimg.core.anatomy import Side
-from kneeimg.core.visit import require_study_id
-from kneeimg.errors import ReasonCode, StudyError
+from kneeimg.errors import Finding, ReasonCode, StudyError
 from kneeimg.settings.study import StudyFile, VisitWindow
 from kneeimg.settings.toml import load_toml
+from kneeimg.trial.csv_table import Row, Table, nearest_name
 
 Kind = Literal["mri", "film"]
 
 PARTICIPANT_COLUMNS = ("participant", "index_knee", "patient_id", "baseline_date")
+KEY_COLUMNS = ("participant", "patient_id")
 SCAN_COLUMNS = (
     "participant",
     "visit",
@@ -30,6 +28,7 @@ SCAN_COLUMNS = (
     "scheme",
     "date",
     "day",
+    "scan",
 )
 
 
@@ -65,6 +64,7 @@ class ListedScan:
     scheme : Label scheme of the mask; None for the study's.
     scan_date : Never written out.
     day : Days since baseline; None when unknown.
+    scan : "run-1", "run-2", ... of repeated scans that the table names so; else empty.
     source : The path as the table has it, for messages.
     """
 
@@ -77,6 +77,7 @@ class ListedScan:
     scheme: str | None
     scan_date: date | None = field(default=None, repr=False)
     day: int | None = None
+    scan: str = ""
     source: str = ""
 
 
@@ -90,25 +91,28 @@ class Study:
     participants : By study id, in the order of the table.
     scans : Rows of scans.csv; None when scans are found in the DICOM folder.
     visits_given : The study file lists its visits, so that a visit without a scan is missing.
+    refused : Participants of whom nothing is measured, and why.
+    owners : DICOM PatientID to the participants that claim it; never written out. Where several
+        do, all of them are refused.
     """
 
     settings: StudyFile
     participants: Mapping[str, Participant]
     scans: tuple[ListedScan, ...] | None = None
     visits_given: bool = False
+    refused: Mapping[str, Finding] = field(default_factory=dict)
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def id(self) -> str:
         """Name of the study."""
         return self.settings.study.id
 
-    def by_patient_id(self) -> dict[str, Participant]:
-        """DICOM PatientID to participant."""
-        return {p.patient_id: p for p in self.participants.values() if p.patient_id}
-
 
 def load_study(path: Path) -> Study:
     """Read `study.toml` and the tables that it names.
+
+    A participant whose identity is uncertain is refused, and the others go on (`Study.refused`).
 
     Raises
     ------
@@ -118,51 +122,114 @@ def load_study(path: Path) -> Study:
     """
     settings = load_toml(path, StudyFile)
     folder = path.resolve().parent
-    participants = read_participants(folder / settings.study.participants)
+    key = folder / settings.study.key if settings.study.key else None
+    people = read_participants(folder / settings.study.participants, key)
     scans = None
     if settings.study.scans:
-        scans = read_scans(folder / settings.study.scans, participants, settings)
+        scans = read_scans(folder / settings.study.scans, people.participants, settings)
     given = "visits" in settings.model_fields_set
-    return Study(settings, participants, scans, visits_given=given)
+    return Study(
+        settings, people.participants, scans, given, refused=people.refused, owners=people.owners
+    )
 
 
-def read_participants(path: Path) -> dict[str, Participant]:
+@dataclass(frozen=True, slots=True)
+class People:
+    """The participants of a study; attributes as in :class:`Study`."""
+
+    participants: Mapping[str, Participant]
+    refused: Mapping[str, Finding]
+    owners: Mapping[str, tuple[str, ...]] = field(repr=False)
+
+
+def read_participants(path: Path, key: Path | None = None) -> People:
     """participants.csv: participant, index_knee, patient_id, baseline_date (all but the first
-    optional). The arm does not belong here: it stays sealed until the analysis."""
+    optional). The arm does not belong here: it stays sealed until the analysis.
+
+    `key` is a CSV of participant and patient_id that is kept apart from it.
+    """
+    rows = Table.read(path, PARTICIPANT_COLUMNS, required=("participant",))
     people: dict[str, Participant] = {}
-    owners: dict[str, str] = {}
-    for row in _Table.read(path, PARTICIPANT_COLUMNS, required=("participant",)):
-        person = Participant(
-            participant=row.study_id("participant"),
-            index_knee=row.side("index_knee"),
-            patient_id=row.text("patient_id") or None,
-            baseline_date=row.date("baseline_date"),
-        )
-        if person.participant.casefold() in {name.casefold() for name in people}:
-            raise row.error("participant listed twice", found=person.participant)
-        if person.patient_id and person.patient_id in owners:
-            other = owners[person.patient_id]
-            raise row.error(f"patient_id already belongs to participant {other}")
+    lines: dict[str, list[Row]] = {}  # a file system may not tell P01 from p01
+    numbers: dict[str, list[tuple[str, Row]]] = {}
+    for row in rows:
+        person = _participant(row)
+        people.setdefault(person.participant, person)
+        lines.setdefault(person.participant.casefold(), []).append(row)
         if person.patient_id:
-            owners[person.patient_id] = person.participant
-        people[person.participant] = person
+            numbers.setdefault(person.patient_id, []).append((person.participant, row))
     if not people:
         raise StudyError("no participant in the table", where=path.name)
-    return people
+    for row in Table.read(key, KEY_COLUMNS, KEY_COLUMNS) if key else ():
+        name = row.study_id("participant")
+        if name not in people:
+            raise row.error(
+                "participant is not in the participants table",
+                found=name,
+                expected=nearest_name(name, people),
+            )
+        if row.text("patient_id"):
+            people[name] = replace(people[name], patient_id=row.text("patient_id"))
+            numbers.setdefault(row.text("patient_id"), []).append((name, row))
+    owners = {
+        number: tuple(dict.fromkeys(n for n, _ in found)) for number, found in numbers.items()
+    }
+    return People(people, _uncertain(people, lines, numbers), owners)
+
+
+def _participant(row: Row) -> Participant:
+    return Participant(
+        participant=row.study_id("participant"),
+        index_knee=row.side("index_knee"),
+        patient_id=row.text("patient_id") or None,
+        baseline_date=row.date("baseline_date"),
+    )
+
+
+def _uncertain(
+    people: Iterable[str],
+    lines: Mapping[str, Sequence[Row]],
+    numbers: Mapping[str, Sequence[tuple[str, Row]]],
+) -> dict[str, Finding]:
+    """Participants of whom nobody can say which scans are theirs."""
+    refused: dict[str, Finding] = {}
+    for name in people:
+        rows = lines[name.casefold()]
+        if len(rows) > 1:
+            refused[name] = _duplicate("two rows have one participant id", rows, name)
+    for found in numbers.values():
+        names = list(dict.fromkeys(name for name, _ in found))
+        if len(names) > 1:
+            rows = [row for _, row in found]
+            finding = _duplicate("one PatientID is given to several participants", rows, names)
+            refused |= {name: refused.get(name, finding) for name in names}
+    return refused
+
+
+def _duplicate(message: str, rows: Sequence[Row], names: str | Sequence[str]) -> Finding:
+    where = ", ".join(f"line {row.line}" for row in rows)
+    shown = names if isinstance(names, str) else ", ".join(names)
+    return Finding(
+        ReasonCode.DUPLICATE_PARTICIPANT,
+        message,
+        where=f"{rows[0].file}, {where}",
+        expected="one row and one PatientID for each participant",
+        found=shown,
+        action="find out whose row it is, correct the table, and run again",
+    )
 
 
 def read_scans(
     path: Path, participants: Mapping[str, Participant], settings: StudyFile
 ) -> tuple[ListedScan, ...]:
-    """scans.csv: participant, visit, side, kind, path, mask, scheme, date, day.
+    """scans.csv: participant, visit, side, kind, path, mask, scheme, date, day, scan.
 
     Paths are absolute or relative to the table. Columns that are not needed may be left out.
     """
     checker = _ScanChecker(path.resolve().parent, participants, settings)
-    scans = [checker.scan(row) for row in _Table.read(path, SCAN_COLUMNS, ("participant", "visit"))]
+    scans = [checker.scan(row) for row in Table.read(path, SCAN_COLUMNS, ("participant", "visit"))]
     if not scans:
         raise StudyError("no scan in the table", where=path.name)
-    checker.require_dates_forward()
     return tuple(scans)
 
 
@@ -176,31 +243,32 @@ class _ScanChecker:
         self._participants = participants
         self._windows = {v.name: v for v in settings.visits}
         self._given = "visits" in settings.model_fields_set
-        self._seen: dict[tuple[str, str, Side | None, str], _Row] = {}
-        self._dated: list[tuple[ListedScan, _Row]] = []
+        self._runs: dict[tuple[object, ...], Row] = {}
 
-    def scan(self, row: _Row) -> ListedScan:
+    def scan(self, row: Row) -> ListedScan:
         participant = row.study_id("participant")
         if participant not in self._participants:
             raise row.error(
                 "participant is not in the participants table",
                 found=participant,
-                expected=_nearest(participant, self._participants),
+                expected=nearest_name(participant, self._participants),
             )
+        if not row.text("visit"):
+            raise row.error("the visit is not filled in", expected=", ".join(self._windows))
         visit = row.study_id("visit")
         if self._given and visit not in self._windows:
             raise row.error(
                 "visit is not among [[visits]]", found=visit, expected=", ".join(self._windows)
             )
         scan = self._built(row, participant, visit)
-        key = (participant, visit, scan.side, scan.kind)
-        if key in self._seen:
-            raise row.error(f"the same scan as in line {self._seen[key].line}", found=str(key[:2]))
-        self._seen[key] = row
-        self._dated.append((scan, row))
+        key = (participant, visit, scan.side, scan.kind, scan.scan)
+        if scan.scan and key in self._runs:
+            line = self._runs[key].line
+            raise row.error(f"the same scan as in line {line}", found=f"{visit} {scan.scan}")
+        self._runs[key] = row
         return scan
 
-    def _built(self, row: _Row, participant: str, visit: str) -> ListedScan:
+    def _built(self, row: Row, participant: str, visit: str) -> ListedScan:
         kind = row.text("kind") or "mri"
         if kind not in ("mri", "film"):
             raise row.error("unknown kind", expected="mri or film", found=kind)
@@ -225,149 +293,9 @@ class _ScanChecker:
             scheme=row.text("scheme") or None,
             scan_date=scan_date,
             day=day,
+            scan=row.scan("scan"),
             source=row.text("mask") or row.text("path"),
         )
-
-    def require_dates_forward(self) -> None:
-        """Visits of one participant must lie in the order of their target days."""
-        by_person: dict[str, list[tuple[int, ListedScan, _Row]]] = {}
-        for scan, row in self._dated:
-            window = self._windows.get(scan.visit)
-            if scan.scan_date and window:
-                entry = (window.target_day, scan, row)
-                by_person.setdefault(scan.participant, []).append(entry)
-        for entries in by_person.values():
-            entries.sort(key=lambda entry: entry[0])
-            for (day, first, _), (next_day, second, row) in pairwise(entries):
-                assert first.scan_date
-                assert second.scan_date
-                if next_day > day and second.scan_date < first.scan_date:
-                    raise row.error(
-                        f"visit {second.visit} of {second.participant} is dated before "
-                        f"visit {first.visit}"
-                    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One line of a CSV table, with typed access that names file and line."""
-
-    cells: Mapping[str, str]
-    file: str
-    line: int
-
-    def error(self, message: str, *, expected: str = "", found: str = "") -> StudyError:
-        return StudyError(
-            message, where=f"{self.file}, line {self.line}", expected=expected, found=found
-        )
-
-    def text(self, column: str) -> str:
-        return self.cells.get(column, "")
-
-    def study_id(self, column: str) -> str:
-        try:
-            return require_study_id(self.text(column), column)
-        except StudyError as error:
-            finding = error.finding
-            raise StudyError(
-                finding.message,
-                code=ReasonCode.BAD_STUDY_ID,
-                where=f"{self.file}, line {self.line}",
-                expected=finding.expected,
-                found=finding.found,
-                action=finding.action,
-            ) from None
-
-    def side(self, column: str) -> Side | None:
-        value = self.text(column).casefold()
-        names = {"": None, "l": Side.LEFT, "r": Side.RIGHT, "left": Side.LEFT, "right": Side.RIGHT}
-        if value not in names:
-            raise self.error(
-                f"{column} is not a side", expected="left, right or empty", found=value
-            )
-        return names[value]
-
-    def date(self, column: str) -> date | None:
-        value = self.text(column)
-        try:
-            return date.fromisoformat(value) if value else None
-        except ValueError:
-            raise self.error(f"{column} is not a date", expected="YYYY-MM-DD") from None
-
-    def integer(self, column: str) -> int | None:
-        value = self.text(column)
-        try:
-            return int(value) if value else None
-        except ValueError:
-            raise self.error(f"{column} is not a whole number of days", found=value) from None
-
-    def path(self, column: str, folder: Path) -> Path | None:
-        value = self.text(column)
-        return folder / value if value else None
-
-
-class _Table:
-    """A CSV file with a header that is checked before its rows."""
-
-    @staticmethod
-    def read(path: Path, columns: Sequence[str], required: Sequence[str]) -> list[_Row]:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(
-                "the table cannot be read",
-                where=path.name,
-                expected="a CSV file in UTF-8",
-                found=getattr(error, "strerror", None) or type(error).__name__,
-            ) from error
-        reader = csv.reader(text.splitlines())
-        header = [cell.strip() for cell in next(reader, [])]
-        _check_header(header, columns, required, path.name)
-        rows = []
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                raise StudyError(
-                    "wrong number of cells",
-                    where=f"{path.name}, line {reader.line_num}",
-                    expected=f"{len(header)} cells",
-                    found=str(len(cells)),
-                )
-            values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-            rows.append(_Row(values, path.name, reader.line_num))
-        return rows
-
-
-def _check_header(
-    header: Sequence[str], columns: Sequence[str], required: Sequence[str], file: str
-) -> None:
-    where = f"{file}, line 1"
-    if len(set(header)) != len(header):
-        raise StudyError("a column stands twice", where=where, found=", ".join(header))
-    for name in header:
-        if name.casefold() in ("arm", "treatment", "group", "trtp"):
-            raise StudyError(
-                "the arm does not belong here: measuring is blind",
-                where=where,
-                found=name,
-                action="remove the column and give the sealed arms to the analysis only",
-            )
-        if name not in columns:
-            raise StudyError(
-                "unknown column", where=where, found=name, expected=_nearest(name, columns)
-            )
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise StudyError(
-            "column missing", where=where, expected=", ".join(missing), found=", ".join(header)
-        )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"one of {', '.join(names)}"
 
 
 def planned_visits(study: Study, participant: str, kind: Kind) -> tuple[VisitWindow, ...]:

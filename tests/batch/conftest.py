@@ -42,7 +42,7 @@ def cheap_stage(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
     visit = case.visit
 
     def path(suffix: str) -> Path:
-        return folder / knee_file(visit.participant, visit.visit, visit.side, suffix)
+        return folder / knee_file(visit.participant, visit.visit, visit.side, suffix, visit.scan)
 
     write_bytes(path("qc.png"), b"picture of " + name.encode())
     write_json(path("measurements.json"), record_to_json(record))

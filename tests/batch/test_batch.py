@@ -19,6 +19,8 @@ from kneeimg.io import atomic
 from kneeimg.io.results import KneeRecord
 from kneeimg.pipeline.cases import Case, Plan
 from kneeimg.pipeline.planned import planned_rows
+from kneeimg.pipeline.planning import plan_cases
+from kneeimg.trial.study import load_study
 
 Run = Callable[..., BatchSummary]
 MakeStudy = Callable[..., Plan]
@@ -310,3 +312,70 @@ def test_a_visit_that_is_gone_leaves_nothing_of_ours(
     left = tree(out)
     assert left.pop("sub-P01/notes.txt") == b"of the user"
     assert left == tree(tmp_path / "fresh")
+
+
+def test_somebody_who_left_the_study_is_named_and_keeps_the_files(
+    make_study: MakeStudy, run: Run, tmp_path: Path, tree: Tree
+) -> None:
+    out = tmp_path / "out"
+    run(make_study("P01_M00", "P02_M00"), out)
+    before = tree(out / "sub-P02")
+    (out / "sub-notes").mkdir()  # no results of ours
+    run(make_study("P01_M00"), out)
+    assert tree(out / "sub-P02") == before
+    rows = _rows(out / "disposition.csv")
+    assert [(r["participant"], r["status"], r["code"]) for r in rows] == [
+        ("P01", "measured", ""),
+        ("P02", "skipped", "NOT_IN_STUDY"),
+    ]
+    assert "not in the study any more" in rows[1]["message"]
+    assert rows[1]["expected"]
+    assert rows[1]["found"]
+    assert rows[1]["action"]
+    assert {r["participant"] for r in _rows(out / "tables/measurements.csv")} == {"P01"}
+    assert run(make_study("P01_M00", "P02_M00"), out).n_reused == 2
+
+
+def test_repeats_are_kept_and_their_mean_stands_in_the_tables(
+    make_study: MakeStudy, run: Run, tmp_path: Path, tree: Tree
+) -> None:
+    plan = make_study("P01_M00", "P01_M12")
+    table = tmp_path / "in/scans.csv"
+    lines = table.read_text().splitlines()
+    (tmp_path / "in/again.nii.gz").write_bytes(b"xxx")
+    lines = [lines[0] + ",scan", lines[1] + ",run-1", "P01,M00,R,again.nii.gz,9,run-2"]
+    table.write_text("\n".join([*lines, "P01,M12,R,P01_M12.nii.gz,360,", ""]))
+    plan = plan_cases(tmp_path / "in", load_study(tmp_path / "in/study.toml"))
+    out = tmp_path / "out"
+    summary = run(plan, out)
+    assert summary.exit_status is ExitStatus.MEASURED
+    assert summary.counts["measured"] == 3
+    rows = _rows(out / "tables/measurements.csv")
+    first = [r for r in rows if r["region"] == "MT" and r["quantity"] == "VC"]
+    assert [(r["visit"], r["scan"], r["dtype"], r["value"], r["day"]) for r in first] == [
+        ("M00", "", "AVERAGE", "2.0", "4"),
+        ("M00", "run-1", "", "1.0", "0"),
+        ("M00", "run-2", "", "3.0", "9"),
+        ("M12", "", "", "2.0", "360"),
+    ]
+    wide = _rows(out / "tables/measurements_wide.csv")
+    assert [(r["visit"], r["MT_VC"]) for r in wide] == [("M00", "2.0"), ("M12", "2.0")]
+    folder = out / "sub-P01/ses-M00/mri"
+    assert sorted(p.name for p in folder.glob("manifest*")) == [
+        "manifest_side-R_run-1.json",
+        "manifest_side-R_run-2.json",
+    ]
+    before = tree(out)
+    assert run(plan, out).n_reused == 3
+    assert tree(out) == before
+
+
+def test_other_dates_measure_nothing_again_and_stand_in_the_tables(
+    make_study: MakeStudy, run: Run, tmp_path: Path
+) -> None:
+    run(make_study("P01_M00", "P01_M12"), tmp_path / "out")
+    table = tmp_path / "in/scans.csv"
+    table.write_text(table.read_text().replace(",360", ",371"))
+    plan = plan_cases(tmp_path / "in", load_study(tmp_path / "in/study.toml"))
+    assert run(plan, tmp_path / "out").n_reused == 2
+    assert {r["day"] for r in _rows(tmp_path / "out/tables/measurements.csv")} == {"0", "371"}

@@ -65,6 +65,19 @@ PROOFS = {
     ),
     "VISIT_MISSING": (_PLANS, "test_visits_follow_from_dates_and_missing_ones_are_rows"),
     "DUPLICATE_SCAN": (_PLANS, "test_two_scans_in_one_window_keep_the_nearest"),
+    "DUPLICATE_PARTICIPANT": (
+        "trial/test_study_tables.py",
+        "test_people_who_cannot_be_told_apart_are_refused_and_the_others_stay",
+    ),
+    "DATES_BACKWARDS": (_PLANS, "test_listed_dates_that_run_backwards"),
+    "NOT_IN_STUDY": (
+        "batch/test_batch.py",
+        "test_somebody_who_left_the_study_is_named_and_keeps_the_files",
+    ),
+    "PROTOCOL_CHANGED": (
+        "pipeline/test_checking.py",
+        "test_another_scanner_than_at_baseline_is_named",
+    ),
     "BAD_STUDY_FILE": ("settings/test_study_file.py", "test_typo_names_file_key_and_nearest_key"),
     "BAD_STUDY_ID": (
         "trial/test_study_tables.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -75,9 +76,24 @@ def test_wide_form_is_named_as_the_oai_files() -> None:
     assert [(k["side"], k["MT_ThCtAB_aMe"]) for k in knees] == [("right", 1.5), ("left", 1.5)]
 
 
-def test_record_survives_json_exactly() -> None:
+def test_record_survives_json_exactly_but_for_its_day() -> None:
     record = _record()
-    assert repr(record_from_json(record_to_json(record))) == repr(record)
+    record = replace(record, visit=replace(record.visit, scan="run-2"))
+    dayless = replace(record, visit=replace(record.visit, day=None))
+    assert "day" not in record_to_json(record)
+    assert repr(record_from_json(record_to_json(record))) == repr(dayless)
+
+
+def test_wide_form_leaves_repeated_scans_to_their_average() -> None:
+    record = _record()
+    repeats = [
+        replace(record, visit=replace(record.visit, scan=scan)) for scan in ("run-1", "run-2")
+    ]
+    rows = [
+        row for one in (*repeats, replace(record, dtype="AVERAGE")) for row in measurement_rows(one)
+    ]
+    assert [row["scan"] for row in rows[::2]] == ["run-1", "run-2", ""]
+    assert len(wide_rows(rows)[1]) == 1
 
 
 def test_parquet_types(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from kneeimg.longitudinal.rows import (
 )
 
 COLUMNS = """
-    participant side kind region quantity visit_from visit_to days baseline followup change
+    participant side kind region quantity visit_from visit_to days dtype baseline followup change
     change_pct change_per_year unit status reason change_class sdc sdc_source tab_source
     registration_rms_mm drift method software_version
 """

@@ -132,7 +132,7 @@ def test_scan_outside_every_window_is_measured_flagged_and_unscheduled(
     made = plan(toml=TWO_VISITS)
     unscheduled = made.cases[1]
     assert unscheduled.visit.visit == "U100"
-    assert [f.code for f in unscheduled.findings] == [ReasonCode.VISIT_OUT_OF_WINDOW]
+    assert [f.code for f in unscheduled.placing] == [ReasonCode.VISIT_OUT_OF_WINDOW]
     assert made.visit_order["P01"] == ("BL", "U100", "M06")
 
 
@@ -316,7 +316,7 @@ def test_plain_masks(scans: Path, plan: Callable[..., Plan]) -> None:
 
 
 def test_names_of_masks() -> None:
-    assert names_of_mask(Path("sub-01_ses-BL_dseg.nrrd")) == ("01", "BL", None)
+    assert names_of_mask(Path("sub-01_ses-BL_dseg.nrrd")) == ("01", "BL", None, "")
     with pytest.raises(KneeimgError):
         names_of_mask(Path("....nii"))
 
@@ -414,3 +414,140 @@ def test_a_follow_up_that_lost_its_end_slice_is_not_compared(
     assert pair.refusal is not None
     assert pair.refusal.code is ReasonCode.EXTENT_MISMATCH
     assert not pair.comparable
+
+
+AVERAGED = TWO_VISITS.replace("id='T1'", "id='T1'\nrepeats='average'\nrepeat_days=14")
+
+
+def test_repeats_of_a_day_and_of_a_window_are_all_measured(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    _series(scans / "a", day=0, number=1)
+    _series(scans / "b", day=0, number=2)
+    _series(scans / "c", day=9)
+    _series(scans / "m1", day=184)
+    _series(scans / "m2", day=162)
+    made = plan(toml=AVERAGED)
+    assert [(c.visit.visit, c.visit.scan, c.source) for c in made.cases] == [
+        ("BL", "run-1", "a"),
+        ("BL", "run-2", "b"),
+        ("BL", "run-3", "c"),
+        ("M06", "", "m1"),
+    ]
+    assert _codes(made) == [("M06", "skipped", "DUPLICATE_SCAN")]  # 22 days from the nearest
+    assert len({c.manifest for c in made.cases[:3]}) == 3
+
+
+def test_series_of_another_protocol_are_no_repeats(scans: Path, plan: Callable[..., Plan]) -> None:
+    _series(scans / "a", description="SAG DESS", number=1)
+    _series(scans / "b", description="SAG PD", number=2)
+    made = plan(toml=AVERAGED)
+    assert made.cases == ()
+    assert ("BL", "refused", "AMBIGUOUS_SERIES") in _codes(made)
+
+
+def test_a_broken_repeat_is_listed_and_the_other_measured(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    _series(scans / "a", number=1)
+    broken = _series(scans / "b", number=2)
+    sorted(broken.glob("*.dcm"))[2].unlink()
+    made = plan(toml=ONE_VISIT.replace("id='T1'", "id='T1'\nrepeats='average'"))
+    assert [(c.visit.scan, c.source) for c in made.cases] == [("", "a")]
+    assert _codes(made) == [("BL", "refused", "MISSING_SLICES")]
+    assert not made.absent[0].planned
+
+
+def test_participants_who_share_a_number_are_refused_and_the_others_measured(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    _series(scans / "a", person="HOSP-1")
+    _series(scans / "b", person="HOSP-2")
+    people = "participant,index_knee,patient_id\nP01,right,HOSP-1\nP02,left,HOSP-1\nP03,,HOSP-2\n"
+    made = plan(people, ONE_VISIT)
+    assert [c.visit.participant for c in made.cases] == ["P03"]
+    found = [
+        (i.row.participant, i.row.status, i.row.finding.code, i.planned)
+        for i in made.absent
+        if i.row.finding
+    ]
+    code = ReasonCode.DUPLICATE_PARTICIPANT
+    assert sorted(found) == [
+        ("", "refused", code, False),
+        ("P01", "refused", code, True),
+        ("P02", "refused", code, True),
+    ]
+    assert "HOSP-1" not in repr(made.absent)
+
+
+def test_one_id_for_two_people_is_refused_with_the_scans_of_both(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    for number in (1, 2, 3):
+        _series(scans / f"s{number}", person=f"HOSP-{number}")
+    people = "participant,patient_id\nP01,HOSP-1\nP02,HOSP-3\nP01,HOSP-2\n"
+    made = plan(people, ONE_VISIT)
+    assert [c.visit.participant for c in made.cases] == ["P02"]
+    sources = {i.row.source for i in made.absent if i.row.participant == "P01"}
+    assert {"s1", "s2"} <= sources
+    assert {code for _, _, code in _codes(made)} == {"DUPLICATE_PARTICIPANT"}
+
+
+def test_a_refused_participant_without_a_scan_is_still_named(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    made = plan("participant\nP01\nP01\n", ONE_VISIT)
+    (absent,) = made.absent
+    assert (absent.row.participant, absent.row.status) == ("P01", "refused")
+
+
+def test_a_follow_up_folder_dated_before_the_baseline_is_refused(
+    scans: Path, plan: Callable[..., Plan]
+) -> None:
+    _series(scans / "P01" / "ses-BL" / "dess", day=0)
+    _series(scans / "P01" / "ses-M06" / "dess", day=-180)
+    people = f"participant,index_knee,patient_id,baseline_date\nP01,right,HOSP-1,{BASELINE}\n"
+    made = plan(people, TWO_VISITS)
+    assert [c.visit.visit for c in made.cases] == ["BL"]
+    assert _codes(made) == [("M06", "refused", "DATES_BACKWARDS")]
+    assert made.absent[0].planned
+    # without the name of a follow-up it is an early scan, measured and flagged
+    (scans / "P01" / "ses-M06").rename(scans / "P01" / "screening")
+    early = plan(people, TWO_VISITS)
+    assert [c.visit.visit for c in early.cases] == ["U-180", "BL"]
+    assert "before the baseline" in early.cases[0].placing[0].message
+
+
+def test_listed_dates_that_run_backwards(scans: Path, tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"{name}.nii").write_bytes(b"m")
+    (tmp_path / "participants.csv").write_text("participant\nP01\nP02\n")
+    (tmp_path / "scans.csv").write_text(
+        "participant,visit,side,mask,date\nP01,M06,R,b.nii,2023-07-01\n"
+        "P01,BL,R,a.nii,2024-01-01\nP01,M12,R,c.nii,2025-01-01\nP02,BL,L,d.nii,2024-01-01\n"
+    )
+    (tmp_path / "study.toml").write_text("[study]\nscans='scans.csv'\n")
+    made = plan_cases(tmp_path, load_study(tmp_path / "study.toml"))
+    found = [(c.visit.participant, c.visit.visit, c.visit.day) for c in made.cases]
+    assert found == [("P01", "BL", 0), ("P01", "M12", 366), ("P02", "BL", 0)]
+    (absent,) = made.absent
+    finding = absent.row.finding
+    assert finding is not None
+    assert finding.code is ReasonCode.DATES_BACKWARDS
+    assert (absent.row.visit, absent.planned, finding.found) == ("M06", True, "day -184")
+    assert finding.expected
+    assert finding.action
+
+
+def test_names_in_listed_paths_are_redacted(scans: Path, tmp_path: Path) -> None:
+    for folder in ("HOSP-1", "HOSP-1b"):
+        _series(scans / folder / "dess", mask=folder == "HOSP-1")
+    (tmp_path / "participants.csv").write_text("participant,patient_id\nP01,HOSP-1\n")
+    (tmp_path / "scans.csv").write_text(
+        "participant,visit,path\nP01,BL,scans/HOSP-1/dess\nP01,M06,scans/HOSP-1b/dess\n"
+    )
+    (tmp_path / "study.toml").write_text("[study]\nscans='scans.csv'\n")
+    made = plan_cases(tmp_path, load_study(tmp_path / "study.toml"))
+    assert [case.source for case in made.cases] == ["scans/[redacted]/dess"]
+    assert [item.row.source for item in made.absent] == ["scans/[redacted]b/dess"]
+    assert "HOSP-1" not in repr(made.absent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kneeimg.settings.study import DEFAULT_VISITS, VisitWindow
-from kneeimg.trial.visits import Placing, place_scans, window_of
+from kneeimg.trial.visits import Placing, backwards, place_scans, window_of
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,31 @@ def test_scans_outside_every_window_are_unscheduled_and_named_by_day() -> None:
     assert placed["x"].placing is Placing.UNSCHEDULED
     assert placed["y"].visit == "U-40"
     assert placed["z"].placing is Placing.DUPLICATE
+
+
+def test_repeats_lie_near_the_nearest_scan_and_duplicates_further_off() -> None:
+    placed = place_scans({"a": -12, "b": 2, "c": 13}, DEFAULT_VISITS[:1], repeat_within=11)
+    assert {key: place.placing for key, place in placed.items()} == {
+        "a": Placing.DUPLICATE,  # 14 days from b
+        "b": Placing.PLANNED,
+        "c": Placing.REPEAT,
+    }
+    assert placed["c"].chosen == "b"
+
+
+@pytest.mark.parametrize(
+    "placed, found",
+    [
+        ({"a": ("BL", 0), "b": ("M06", 180), "c": ("M12", 360)}, {}),
+        ({"a": ("BL", 0), "b": ("M06", -3)}, {"b": "BL"}),
+        ({"b": ("M06", -3)}, {}),  # nothing to contradict
+        ({"b": ("M06", 400), "c": ("M12", 365)}, {"b": "M12"}),  # M06 left its window
+        ({"b": ("M06", 700), "c": ("M12", 600)}, {"b": "M12", "c": "M06"}),
+        ({"a": ("BL", 0), "a2": ("BL", 10), "b": ("other", -50)}, {}),
+    ],
+)
+def test_dates_that_contradict_the_order_of_visits(
+    placed: dict[str, tuple[str, int]], found: dict[str, str]
+) -> None:
+    windows = [w for w in DEFAULT_VISITS if w.name in ("BL", "M06", "M12")]
+    assert backwards(placed, windows) == found

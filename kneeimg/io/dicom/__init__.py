@@ -16,7 +16,7 @@ from kneeimg.io.dicom.extent import Extent, against_protocol, compare_extent, ex
 from kneeimg.io.dicom.films import read_radiograph
 from kneeimg.io.dicom.inventory import find_series
 from kneeimg.io.dicom.records import Inventory, Scanner, SeriesRecord
-from kneeimg.io.dicom.selection import matches, matching_rule, select_series
+from kneeimg.io.dicom.selection import matches, matching_rule, select_repeats, select_series
 from kneeimg.io.dicom.volumes import read_volume
 from kneeimg.io.dicom.write_enhanced import write_enhanced_mr
 from kneeimg.io.dicom.write_film import FilmTags, laterality_of, write_radiograph
@@ -44,6 +44,7 @@ __all__ = [
     "read_radiograph",
     "read_spoiler",
     "read_volume",
+    "select_repeats",
     "select_series",
     "write_enhanced_mr",
     "write_mr_series",

@@ -71,13 +71,46 @@ def select_series(records: Sequence[SeriesRecord], rules: Sequence[SeriesRule]) 
     DicomError
         AMBIGUOUS_SERIES with a selector for each series that fits, or NO_RULE_MATCHES.
     """
+    fitting = _fitting(records, rules)
+    if len(fitting) > 1:
+        raise _ambiguous(fitting)
+    return fitting[0]
+
+
+def select_repeats(
+    records: Sequence[SeriesRecord], rules: Sequence[SeriesRule]
+) -> tuple[SeriesRecord, ...]:
+    """The series that the study wants, and every other of the same description and protocol.
+
+    As :func:`select_series`, for studies that repeat a scan: series that fit one rule are repeats
+    when they are alike in everything that a rule can ask for, extent and hash apart. Otherwise
+    they are AMBIGUOUS_SERIES.
+    """
+    fitting = _fitting(records, rules)
+    if len({_kind_of_scan(record) for record in fitting}) > 1:
+        raise _ambiguous(fitting)
+    return tuple(fitting)
+
+
+def _kind_of_scan(record: SeriesRecord) -> tuple[object, ...]:
+    return (
+        record.description,
+        record.orientation,
+        record.echo_number,
+        record.image_type,
+        matrix_of(record),
+        record.view,
+        record.side,
+    )
+
+
+def _fitting(records: Sequence[SeriesRecord], rules: Sequence[SeriesRule]) -> list[SeriesRecord]:
+    """Series that fit the first rule that any of them fits; never empty."""
     candidates = [record for record in records if not record.skipped]
     for rule in rules or (SeriesRule(),):
         fitting = [record for record in candidates if matches(record, rule)]
-        if len(fitting) == 1:
-            return fitting[0]
         if fitting:
-            raise _ambiguous(fitting)
+            return fitting
     raise DicomError(
         "no series-selection rule takes any of the series",
         code=ReasonCode.NO_RULE_MATCHES,
