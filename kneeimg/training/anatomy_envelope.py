@@ -94,9 +94,9 @@ def _rounded(reach: FloatField) -> FloatField:
     """Close dents narrower than a third of the circumference and smooth."""
     wide = np.concatenate([reach] * 3, axis=1)
     closed = ndimage.grey_closing(wide, size=(9, _ANGLES // 3))
-    smooth = ndimage.gaussian_filter(closed, (7.0, 4.0), mode="nearest")
-    table: FloatField = smooth[:, _ANGLES : 2 * _ANGLES]
-    return np.maximum(table, reach * 0.99).astype(np.float32)
+    wider = ndimage.maximum_filter(closed, size=(7, 3))  # what smoothing cuts off stays inside
+    smooth: FloatField = ndimage.gaussian_filter(wider, (7.0, 4.0), mode="nearest")
+    return smooth[:, _ANGLES : 2 * _ANGLES].copy()
 
 
 def _around(rng: np.random.Generator, knots_per_turn: float, rows: int = 200) -> FloatField:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 FloatField = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -68,13 +67,17 @@ def distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> FloatField:
 
 def box_of(mask: Mask, margin: Sequence[int]) -> tuple[slice, ...]:
     """Slices around the true voxels, grown by `margin` voxels and kept inside the array."""
-    found = ndimage.find_objects(mask.view(np.uint8))
-    if not found or found[0] is None:
+    flat = mask.any(axis=2)
+    lines = (flat.any(axis=1), flat.any(axis=0), mask.any(axis=(0, 1)))
+    if not lines[0].any():
         return tuple(slice(0, 0) for _ in mask.shape)
-    return tuple(
-        slice(max(part.start - extra, 0), min(part.stop + extra, count))
-        for part, extra, count in zip(found[0], margin, mask.shape, strict=True)
-    )
+    parts = []
+    for line, extra in zip(lines, margin, strict=True):
+        found = np.flatnonzero(line)
+        parts.append(
+            slice(max(int(found[0]) - extra, 0), min(int(found[-1]) + 1 + extra, len(line)))
+        )
+    return tuple(parts)
 
 
 def largest_part(mask: Mask) -> Mask:
