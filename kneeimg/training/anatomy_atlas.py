@@ -81,9 +81,7 @@ def knee_of(
     return KneeLabels(np.ascontiguousarray(codes[values]), spacing_mm)
 
 
-def spl_donor(
-    structures: NDArray[np.integer], spacing_mm: tuple[float, float, float]
-) -> Donor:
+def spl_donor(structures: NDArray[np.integer], spacing_mm: tuple[float, float, float]) -> Donor:
     """The SPL/NAC atlas, a left knee on axes L, P, S, as donor for right knees."""
     right = structures[::-1]
     filled = np.flatnonzero((right > 0).any(axis=(0, 1)))

@@ -26,6 +26,7 @@ CARTILAGE = (
     int(Substance.PATELLAR_CARTILAGE),
 )
 _LESIONS = (int(Substance.LESION_FEMUR), int(Substance.LESION_TIBIA), int(Substance.LESION_PATELLA))
+_FIBULA_WALL_MM = 1.8
 _SECTION_VOXELS = 25  # 10 mm of shaft tell how it goes on
 
 
@@ -128,13 +129,14 @@ def _extend(codes: NDArray[np.uint8], fill: int, of_bone: tuple[int, ...]) -> No
 
 
 def _last_whole(area: NDArray[np.int_]) -> int | None:
-    """The last row before the section breaks off: it shrinks by a tenth within 2 mm."""
+    """The last row before the section breaks off: a tenth less than 2 mm within, or far less than
+    10 mm within."""
     filled = np.flatnonzero(area > 0)
     if len(filled) < 3 * _SECTION_VOXELS:
         return None
     last = int(filled[-1])
     for k in range(last, last - 2 * _SECTION_VOXELS, -1):
-        if area[k] >= 0.9 * area[k - 5] > 0:
+        if area[k] >= max(0.9 * area[k - 5], 0.72 * area[k - _SECTION_VOXELS]) > 0:
             return k - 1
     return last - 2 * _SECTION_VOXELS
 
@@ -167,6 +169,8 @@ def add_cortex(codes: NDArray[np.uint8], rng: np.random.Generator) -> None:
             continue
         inside = _depth_mm(bone[box])
         wanted = _wall_mm(inside.shape, box, joint_mm, wall_mm, shaft_mm, rng)
+        if cortex is Substance.CORTEX_FIBULA:
+            wanted = np.minimum(wanted, np.float32(_FIBULA_WALL_MM))  # a thin bone
         near = distance_mm(cartilage[box], SPACING_MM) < 2.2
         wanted = np.where(near, np.float32(plate_mm), wanted)
         part = codes[box]

@@ -12,7 +12,6 @@ from scipy.spatial import KDTree
 
 from kneeimg.training.anatomy_bones import FEMUR, PATELLA, TIBIA, is_any
 from kneeimg.training.anatomy_fields import Mask
-from kneeimg.training.anatomy_source import SPACING_MM
 from kneeimg.training.tissues import Substance
 
 Points = NDArray[np.float64]
@@ -63,7 +62,9 @@ class Donor:
         bones : "femur", "tibia" and "patella" to the structures that make them, cartilage included.
         """
         picks = [
-            np.rint(np.arange(0, count * step - 1e-6, _STEP_MM) / step).astype(int).clip(0, count - 1)
+            np.rint(np.arange(0, count * step - 1e-6, _STEP_MM) / step)
+            .astype(int)
+            .clip(0, count - 1)
             for count, step in zip(structures.shape, spacing_mm, strict=True)
         ]
         small = structures[np.ix_(*picks)].astype(np.uint8)

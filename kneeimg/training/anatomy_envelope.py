@@ -32,9 +32,7 @@ class Envelope:
     skin_mm: float
 
 
-def envelope_of(
-    filled: Mask, bones: Mask, marks: Landmarks, rng: np.random.Generator
-) -> Envelope:
+def envelope_of(filled: Mask, bones: Mask, marks: Landmarks, rng: np.random.Generator) -> Envelope:
     """Lay a smooth, mostly convex fascia around `filled`, then fat of varied thickness, then skin.
 
     Parameters
@@ -66,9 +64,7 @@ def dress(soft: NDArray[np.uint8], envelope: Envelope) -> None:
     soft[envelope.below_skin_mm < 0] = int(Substance.AIR)
 
 
-def _polar(
-    shape: tuple[int, ...], middle: tuple[float, float]
-) -> tuple[FloatField, FloatField]:
+def _polar(shape: tuple[int, ...], middle: tuple[float, float]) -> tuple[FloatField, FloatField]:
     """(i, j) distance in mm from the leg's axis, and direction in steps of the angle table."""
     x = np.arange(shape[0])[:, None] * COARSE_MM[0] - middle[0]
     y = np.arange(shape[1])[None, :] * COARSE_MM[1] - middle[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kneeimg.training.anatomy_bones import Landmarks
 from kneeimg.training.anatomy_donor import COARSE_MM

@@ -49,14 +49,6 @@ def _cubic(places: NDArray[np.float64], knots: int) -> FloatField:
     return np.where(distance < 1, near, far).astype(np.float32)
 
 
-def ball_steps(radius_mm: float, spacing_mm: Sequence[float]) -> Mask:
-    """Structuring element: voxels within `radius_mm` of the middle one."""
-    reach = [int(radius_mm // step) for step in spacing_mm]
-    axes = np.ogrid[tuple(slice(-n, n + 1) for n in reach)]
-    square = sum((a * step) ** 2 for a, step in zip(axes, spacing_mm, strict=True))
-    return np.asarray(square <= radius_mm**2 + 1e-6)
-
-
 def distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> FloatField:
     """Distance in mm of every voxel to the nearest voxel of `mask` (0 inside; large if empty)."""
     import edt

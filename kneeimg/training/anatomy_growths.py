@@ -103,7 +103,8 @@ def _blob(
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     grid = np.ogrid[box]
     square = sum(
-        ((axis * s - m) / r) ** 2 for axis, s, m, r in zip(grid, step, middle_mm, axes_mm, strict=True)
+        ((axis * s - m) / r) ** 2
+        for axis, s, m, r in zip(grid, step, middle_mm, axes_mm, strict=True)
     )
     rough = smooth_field(rng, np.shape(square), SPACING_MM, max(radius_mm, 1.5))
     return box, np.asarray(np.sqrt(square) < 1.0 + 0.22 * np.clip(rough, -2.0, 2.0))

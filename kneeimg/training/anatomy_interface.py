@@ -45,7 +45,9 @@ class Interface:
         return np.asarray(self.index * np.array(SPACING_MM), dtype=np.float64)
 
 
-def interface_of(codes: NDArray[np.uint8], bone_codes: tuple[int, ...], cartilage: int) -> Interface:
+def interface_of(
+    codes: NDArray[np.uint8], bone_codes: tuple[int, ...], cartilage: int
+) -> Interface:
     """Find the interface of one bone with its cartilage.
 
     Each face between a bone voxel and a cartilage voxel stands for its own area times the cosine

@@ -40,9 +40,7 @@ class MeniscusShape:
     absent_deg: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def drawn(
-        cls, rng: np.random.Generator, *, medial: bool, diseased: bool
-    ) -> MeniscusShape:
+    def drawn(cls, rng: np.random.Generator, *, medial: bool, diseased: bool) -> MeniscusShape:
         """A healthy or a worn meniscus."""
         width = rng.uniform(8.0, 12.0) if medial else rng.uniform(9.0, 12.5)
         absent = (0.0, 0.0)
@@ -63,9 +61,7 @@ class MeniscusShape:
         )
 
 
-def add_menisci(
-    codes: NDArray[np.uint8], medial: MeniscusShape, lateral: MeniscusShape
-) -> None:
+def add_menisci(codes: NDArray[np.uint8], medial: MeniscusShape, lateral: MeniscusShape) -> None:
     """Draw both menisci into unlabelled voxels of a canonical map, in place.
 
     A meniscus fills columns between the plateau and the condyle around the rim of the plateau's

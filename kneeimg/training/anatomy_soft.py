@@ -79,10 +79,13 @@ def soft_tissue(
     coarse = codes[:, ::2, ::2]
     structures = _structures(codes, donor, marks, around)
     substance = _substances(structures, donor)
+    fibula = coarse == int(Substance.MARROW_FIBULA)
+    if fibula.any():  # the knee has its own
+        substance[substance == int(Substance.MARROW_FIBULA)] = 0
     tendons = patellar_tendon(coarse.shape, marks, rng) | quadriceps_tendon(
         coarse.shape, marks, rng
     )
-    bones = around.nearest <= 0
+    bones = (around.nearest <= 0) | fibula
     vessels = substance == int(Substance.VESSEL)  # the saphenous veins run in the subcutaneous fat
     envelope = envelope_of(bones | tendons | ((substance > 0) & ~vessels), bones, marks, rng)
     inside = envelope.below_fascia_mm > 0
@@ -160,13 +163,15 @@ def _lay_muscles(
     """Let the donor's muscles grow until they meet; fat stays between them and in streaks."""
     muscle = (substance == int(Substance.MUSCLE)) | (substance == int(Substance.MUSCLE_B))
     reach_mm, owner = _nearest_muscle(muscle, structures)
-    x, y, z = axes_mm(soft.shape)
+    _, y, z = axes_mm(soft.shape)
     bulk = rng.uniform(5.0, 14.0) * (1 + 0.3 * smooth_field(rng, soft.shape, COARSE_MM, 30.0))
     vessels = substance == int(Substance.VESSEL)
     if vessels.any():
         bulk = np.minimum(bulk, 0.9 * distance_mm(vessels, COARSE_MM) - 1.0)
     wavy = smooth_field(rng, soft.shape, COARSE_MM, 22.0)
-    aside = np.abs(z - marks.joint[2] - 4) + 5.0 * wavy + 0.25 * np.clip(y - marks.joint[1], -30, 30)
+    aside = (
+        np.abs(z - marks.joint[2] - 4) + 5.0 * wavy + 0.25 * np.clip(y - marks.joint[1], -30, 30)
+    )
     beside_joint = (aside < 26) & (y < marks.femur_back - 4 + 3.0 * wavy)
     grown = (reach_mm < bulk) & inside & ~beside_joint & (around.nearest > 2.0)
     septa = _borders(owner) & (smooth_field(rng, soft.shape, COARSE_MM, 12.0) > -0.8)
@@ -182,9 +187,7 @@ def _nearest_muscle(
     if not small.any():
         return np.full(muscle.shape, _FAR_MM, dtype=np.float32), np.zeros_like(structures)
     spacing = [2 * s for s in COARSE_MM]
-    distance, index = ndimage.distance_transform_edt(
-        ~small, sampling=spacing, return_indices=True
-    )
+    distance, index = ndimage.distance_transform_edt(~small, sampling=spacing, return_indices=True)
     owner = structures[::2, ::2, ::2][tuple(index)]
     return (
         _enlarged(distance.astype(np.float32), muscle.shape),
@@ -241,9 +244,7 @@ def _lay_pads_and_capsule(
     soft[(around.patella < 0.9) & (soft != int(Substance.MUSCLE_B))] = int(Substance.CAPSULE)
 
 
-def _lay_fibres(
-    soft: NDArray[np.uint8], substance: NDArray[np.uint8], tendons: Mask
-) -> None:
+def _lay_fibres(soft: NDArray[np.uint8], substance: NDArray[np.uint8], tendons: Mask) -> None:
     for code in (Substance.FAT_PAD, Substance.TENDON, Substance.LIGAMENT, Substance.VESSEL):
         soft[substance == int(code)] = int(code)
     fibula = substance == int(Substance.MARROW_FIBULA)

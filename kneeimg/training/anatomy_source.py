@@ -195,8 +195,12 @@ def _raise_to(
     ]
     if any(part.stop <= part.start for part in common):
         return
-    mine = tuple(slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, box))
-    theirs = tuple(slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, other_box))
+    mine = tuple(
+        slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, box, strict=True)
+    )
+    theirs = tuple(
+        slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, other_box, strict=True)
+    )
     np.maximum(rival[mine], other[theirs], out=rival[mine])
 
 

@@ -146,9 +146,7 @@ def _remove(
     gone[box][where] = True
 
 
-def narrow_joint(
-    codes: NDArray[np.uint8], worn: Mask, narrowing_mm: float
-) -> None:
+def narrow_joint(codes: NDArray[np.uint8], worn: Mask, narrowing_mm: float) -> None:
     """Let femur and patella sink towards the tibia, more on the worse side, in place.
 
     The worn gap closes on the side that lost more cartilage; cartilage that would overlap is lost
