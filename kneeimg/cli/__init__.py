@@ -12,11 +12,13 @@ import typer
 from kneeimg.cli.change import change
 from kneeimg.cli.codes import codes
 from kneeimg.cli.demo import demo
+from kneeimg.cli.evaluate import evaluate
 from kneeimg.cli.frame import CommandGroup
 from kneeimg.cli.inspect import inspect
 from kneeimg.cli.measure import measure_app
 from kneeimg.cli.report import report
 from kneeimg.cli.run import run
+from kneeimg.cli.train import train
 
 __all__ = ["app"]
 
@@ -62,6 +64,8 @@ app.command()(demo)
 app.command()(inspect)
 app.command()(run)
 app.add_typer(measure_app, name="measure")
+app.command()(train)
+app.command()(evaluate)
 app.command()(change)
 app.command()(report)
 app.command()(codes)

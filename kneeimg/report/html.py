@@ -179,6 +179,11 @@ def _style() -> str:
     return (_HERE / "style.css").read_text(encoding="utf-8")
 
 
+def page_text(template: str, values: dict[str, Any]) -> str:
+    """A page of its own in the style of the report."""
+    return _environment().get_template(template).render({"style": _style(), **values})
+
+
 def _page(template: str, values: dict[str, Any]) -> bytes:
     return _environment().get_template(template).render(values).encode("utf-8")
 

@@ -1,0 +1,265 @@
+"""Training a knee model: pool, coarse network, fine network, bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kneeimg.errors import StudyError
+from kneeimg.pipeline.pool import make_pool
+from kneeimg.settings.toml import load_toml
+
+if TYPE_CHECKING:
+    import torch
+
+    from kneeimg.networks.cascade import KneeCascade
+    from kneeimg.networks.subpixel import SubpixelNet
+    from kneeimg.settings.training import TrainingSettings
+    from kneeimg.training.config import TrainFile
+    from kneeimg.training.loop import Step, Trainer
+
+Stage = Literal["coarse", "fine"]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A train file and where it lies; its paths are relative to it.
+
+    Attributes
+    ----------
+    config : The validated file.
+    folder : Folder of the train file.
+    """
+
+    config: TrainFile
+    folder: Path
+
+    @classmethod
+    def read(cls, path: Path) -> Training:
+        """Read a train file.
+
+        Raises
+        ------
+        StudyError
+            It is missing, is not TOML, or has an unknown key or a value out of range.
+        """
+        from kneeimg.training.config import TrainFile
+
+        return cls(load_toml(path, TrainFile), path.resolve().parent)
+
+    @property
+    def output(self) -> Path:
+        """Folder of checkpoints, logs and the bundle."""
+        return self.folder / self.config.output
+
+    @property
+    def pool(self) -> Path:
+        """Folder of the knees that are scanned."""
+        return self.folder / self.config.data.pool
+
+    def settings(self, stage: Stage) -> TrainingSettings:
+        """Settings of a stage; the held-out participants of `[data]` count for both."""
+        settings: TrainingSettings = getattr(self.config, stage)
+        held_out = (*self.config.data.held_out, *settings.held_out)
+        return settings.model_copy(update={"held_out": tuple(dict.fromkeys(held_out))})
+
+
+def prepare_pool(training: Training, progress: Progress) -> int:
+    """Make what the pool lacks; without a datalist the pool is taken as it is."""
+    from kneeimg.training.datalist import read_datalist
+
+    data = training.config.data
+    if not data.datalist:
+        return 0
+    path = training.folder / data.datalist
+    donor = training.folder / data.donor if data.donor else None
+    return make_pool(
+        read_datalist(path),
+        path.parent,
+        training.pool,
+        variants=data.variants,
+        donor=donor,
+        progress=progress,
+    )
+
+
+def train_stage(
+    training: Training,
+    stage: Stage,
+    on_step: Callable[[Step], None],
+    until: int | None = None,
+) -> Path:
+    """Train one network, going on from its last checkpoint; returns the checkpoint's path.
+
+    Raises
+    ------
+    StudyError
+        The pool is empty, the split is impossible, the checkpoint belongs to another training, the
+        loss is no number, or the fine stage has no coarse network to stand on.
+    OutputError
+        A checkpoint cannot be written.
+    """
+    from kneeimg.training.loop import CHECKPOINT
+
+    with _processes(training) as (device, rank, world):
+        trainer = _trainer(training, stage, device, rank, world)
+        for step in trainer.steps(until):
+            if rank == 0:
+                on_step(step)
+        trainer.save()
+    return training.output / stage / CHECKPOINT
+
+
+def _trainer(
+    training: Training, stage: Stage, device: torch.device, rank: int, world: int
+) -> Trainer:
+    import torch
+
+    from kneeimg.networks.spec import build_network
+    from kneeimg.training.batches import Batches
+    from kneeimg.training.loop import Trainer, prior_matched
+    from kneeimg.training.pool import list_pool, split
+
+    settings, spec = training.settings(stage), training.config.model
+    learn, _ = split(list_pool(training.pool), settings.held_out)
+    torch.manual_seed(settings.seed)
+    network = prior_matched(build_network(getattr(spec, stage)))
+    _begin_from(training, stage, network)
+    network = network.to(device, memory_format=torch.channels_last_3d)
+    coarse = None
+    if stage == "fine" and settings.simulated_coarse < 1.0:
+        coarse = _trained_coarse(training, device)
+    batches = Batches(learn, settings, spec, coarse, device)
+    return Trainer(network, batches, settings, training.output / stage, rank=rank, world=world)
+
+
+def _begin_from(training: Training, stage: Stage, network: SubpixelNet) -> None:
+    """Load the weights of the bundle that is trained on."""
+    if not training.config.begin_from:
+        return
+    from kneeimg.networks.bundle import load_cascade, read_bundle
+
+    given = training.config.begin_from
+    folder = training.folder / given
+    if not folder.is_dir():
+        from kneeimg.settings.resources import model_path
+
+        folder = model_path(given)
+    found = load_cascade(read_bundle(folder))
+    try:
+        network.load_state_dict(found.get_submodule(stage).state_dict())
+    except RuntimeError as error:
+        raise StudyError(
+            "the weights to begin from are of another network",
+            where=given,
+            expected=f"[model.{stage}] as in the bundle",
+            found=str(error).splitlines()[0],
+        ) from error
+
+
+def _trained_coarse(training: Training, device: torch.device) -> SubpixelNet:
+    from kneeimg.networks.spec import build_network
+    from kneeimg.training.checkpoint import load_checkpoint
+    from kneeimg.training.loop import CHECKPOINT
+
+    path = training.output / "coarse" / CHECKPOINT
+    if not path.is_file():
+        raise StudyError(
+            "the fine network learns on top of a coarse one, and there is none yet",
+            where=training.output.name,
+            action="train the coarse stage first, or set simulated_coarse = 1 in [fine]",
+        )
+    network = build_network(training.config.model.coarse).to(device).eval()
+    network.load_state_dict(dict(load_checkpoint(path, device).average))
+    return network
+
+
+def trained_cascade(training: Training) -> KneeCascade:
+    """Both networks with the averaged weights of their last checkpoints.
+
+    Raises
+    ------
+    StudyError
+        If a stage has no checkpoint.
+    """
+    from kneeimg.networks.cascade import KneeCascade
+    from kneeimg.training.checkpoint import load_checkpoint
+    from kneeimg.training.loop import CHECKPOINT
+
+    model = KneeCascade(training.config.model)
+    for stage in ("coarse", "fine"):
+        path = training.output / stage / CHECKPOINT
+        if not path.is_file():
+            raise StudyError(
+                "a stage was never trained",
+                where=training.output.name,
+                expected=f"{stage}/{CHECKPOINT}",
+                action=f"kneeimg train CONFIG --stage {stage}",
+            )
+        model.get_submodule(stage).load_state_dict(dict(load_checkpoint(path).average))
+    return model.eval()
+
+
+@contextmanager
+def _processes(training: Training) -> Iterator[tuple[torch.device, int, int]]:
+    """Device and place of this process; several work together when `torchrun` started them."""
+    import torch
+    import torch.distributed as together
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    device = _device(training.config.device, local)
+    torch.set_flush_denormal(True)  # denormal numbers make steps on a processor many times slower
+    if training.config.threads:
+        torch.set_num_threads(training.config.threads)
+    if world > 1:
+        together.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device, rank, world
+    finally:
+        if world > 1:
+            together.destroy_process_group()
+
+
+def _device(wanted: str, local: int) -> torch.device:
+    import torch
+
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise StudyError(
+            "no graphics card is there",
+            expected='device = "cuda" needs one that this torch can use',
+            found=f"torch {torch.__version__}",
+            action='set device = "auto" or "cpu"',
+        )
+    return torch.device("cuda", local) if there and wanted != "cpu" else torch.device("cpu")
+
+
+def export_bundle(training: Training) -> Path:
+    """Write the trained networks as a model folder that `kneeimg segment --model` takes."""
+    import json
+
+    from kneeimg.networks.bundle import write_bundle
+
+    stages = {}
+    for stage in ("coarse", "fine"):
+        log = training.output / stage / "log.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        last = json.loads(lines[-1]) if lines else {}
+        stages[stage] = {
+            "iterations": last.get("iteration", 0),
+            "seed": training.config.coarse.seed,
+        }
+    root = training.output / "bundle" / training.config.name
+    write_bundle(
+        trained_cascade(training),
+        root,
+        version=training.config.version,
+        about={"training": {**stages, "held_out": list(training.config.data.held_out)}},
+    )
+    return root

@@ -1,0 +1,60 @@
+"""What a network is asked for: the right class everywhere, and whole tissues of the right size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from kneeimg.training.tissues import IGNORED_CLASS
+
+#: Background, bones, cartilages and menisci: a voxel of cartilage counts more than one of muscle.
+CLASS_WEIGHTS = (0.5, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.5, 1.5)
+
+
+def segmentation_loss(logits: Tensor, target: Tensor, unknown: tuple[int, ...] = ()) -> Tensor:
+    """Mean of weighted cross-entropy and soft Dice loss.
+
+    Parameters
+    ----------
+    logits : (n, classes, i, j, k).
+    target : (n, i, j, k) integer classes; `IGNORED_CLASS` voxels count for nothing.
+    unknown : Classes that the reference does not know: they are merged with the background, so
+        that partly labelled images can be learned from.
+
+    Returns
+    -------
+    A scalar, at least 0. Dice is averaged over the classes that the target holds and those that
+    the network wrongly sees.
+    """
+    logits = logits.float()
+    if unknown:
+        logits = _merged(logits, unknown)
+    known = target != IGNORED_CLASS
+    labels = torch.where(known, target, 0).to(torch.int64)
+    weights = torch.tensor(CLASS_WEIGHTS[: logits.shape[1]], device=logits.device)
+    entropy = cross_entropy(logits, labels, weight=weights, reduction="none")
+    weight_sum = (weights[labels] * known).sum().clamp(min=1.0)
+    return (entropy * known).sum() / weight_sum + _dice_loss(logits, labels, known)
+
+
+def _merged(logits: Tensor, unknown: tuple[int, ...]) -> Tensor:
+    """Unknown classes' probability given to the background."""
+    merged = torch.logsumexp(logits[:, [0, *unknown]], dim=1, keepdim=True)
+    rest = logits[:, 1:].clone()
+    for value in unknown:
+        rest[:, value - 1] = torch.finfo(logits.dtype).min / 4
+    return torch.cat([merged, rest], dim=1)
+
+
+def _dice_loss(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+    chance = torch.softmax(logits, dim=1) * known[:, None]
+    losses = []
+    for value in range(1, logits.shape[1]):
+        here = (labels == value) & known
+        size = here.sum()
+        overlap = (chance[:, value] * here).sum()
+        total = chance[:, value].sum() + size
+        # the smoothing of 30 voxels keeps a class that is barely in view from shouting
+        losses.append(1.0 - (2.0 * overlap + 30.0) / (total + 30.0))
+    return torch.stack(losses).mean()
