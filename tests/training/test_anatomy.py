@@ -106,7 +106,7 @@ def test_a_ragged_end_is_replaced_by_a_whole_section(phantom_codes: NDArray[np.u
     codes = phantom_codes.copy()
     bone = is_any(codes, FEMUR)
     last = int(np.flatnonzero(bone.any(axis=(0, 1)))[-1])
-    whole = int(bone[:, :, last - 30].sum())
+    whole = int(bone[:, :, last - 12].sum())
     ragged = codes[:, :, last - 8 : last + 1]
     half = int(np.argwhere(bone[:, :, last])[:, 0].mean())
     ragged[half:][is_any(ragged[half:], FEMUR)] = 0
