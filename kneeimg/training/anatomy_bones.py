@@ -142,7 +142,7 @@ def _last_whole(area: NDArray[np.int_]) -> int | None:
 
 
 def _middle(section: Mask) -> NDArray[np.float64]:
-    return np.argwhere(section).mean(axis=0)
+    return np.asarray(np.argwhere(section).mean(axis=0), dtype=np.float64)
 
 
 def add_cortex(codes: NDArray[np.uint8], rng: np.random.Generator) -> None:

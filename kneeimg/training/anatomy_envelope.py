@@ -91,8 +91,8 @@ def _rounded(reach: FloatField) -> FloatField:
     wide = np.concatenate([reach] * 3, axis=1)
     closed = ndimage.grey_closing(wide, size=(9, _ANGLES // 3))
     wider = ndimage.maximum_filter(closed, size=(7, 3))  # what smoothing cuts off stays inside
-    smooth: FloatField = ndimage.gaussian_filter(wider, (7.0, 4.0), mode="nearest")
-    return smooth[:, _ANGLES : 2 * _ANGLES].copy()
+    smooth = ndimage.gaussian_filter(wider, (7.0, 4.0), mode="nearest")
+    return np.array(smooth[:, _ANGLES : 2 * _ANGLES], dtype=np.float32)
 
 
 def _around(rng: np.random.Generator, knots_per_turn: float, rows: int = 200) -> FloatField:
@@ -120,7 +120,7 @@ def _fat_mm(rows: int, marks: Landmarks, rng: np.random.Generator) -> FloatField
     level = np.exp(-(((height - marks.patella_low) / 45.0) ** 2))[:, None]
     share = 0.85 * frontal * level
     fat = fat * (1 - share) + before * share
-    return np.clip(fat, 2.0, 26.0).astype(np.float32)
+    return np.asarray(np.clip(fat, 2.0, 26.0), dtype=np.float32)
 
 
 def _spread(table: FloatField, turn: FloatField) -> FloatField:

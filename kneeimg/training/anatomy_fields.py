@@ -59,8 +59,8 @@ def distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> FloatField:
 
 def box_of(mask: Mask, margin: Sequence[int]) -> tuple[slice, ...]:
     """Slices around the true voxels, grown by `margin` voxels and kept inside the array."""
-    flat = mask.any(axis=2)
-    lines = (flat.any(axis=1), flat.any(axis=0), mask.any(axis=(0, 1)))
+    flat: Mask = np.any(mask, axis=2)
+    lines: list[Mask] = [np.any(flat, axis=1), np.any(flat, axis=0), np.any(mask, axis=(0, 1))]
     if not lines[0].any():
         return tuple(slice(0, 0) for _ in mask.shape)
     parts = []

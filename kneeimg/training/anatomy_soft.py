@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _FEMUR_SIDE = (*FEMUR, int(Substance.FEMORAL_CARTILAGE))
 _TIBIA_SIDE = (*TIBIA, int(Substance.TIBIAL_CARTILAGE))
 _PATELLA_SIDE = (*PATELLA, int(Substance.PATELLAR_CARTILAGE))
 _FAR_MM = 1e3
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +197,7 @@ def _nearest_muscle(
     )
 
 
-def _enlarged(small: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+def _enlarged(small: NDArray[_Value], shape: tuple[int, ...]) -> NDArray[_Value]:
     for axis in range(3):
         small = np.repeat(small, 2, axis=axis)
     return small[: shape[0], : shape[1], : shape[2]]
