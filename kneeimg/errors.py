@@ -10,6 +10,7 @@ Error tree::
     ├── GeometryError         grids, frames of reference and transforms that do not agree
     ├── MeasurementError      a quantity that cannot be measured on this anatomy
     ├── RegistrationError     two visits that could not be aligned
+    ├── AnalysisError         a statistic that the data do not allow
     └── OutputError           a result that could not be written
 
 Every error carries one :class:`Finding`: a stable reason code, where it was found, what was
@@ -111,6 +112,24 @@ class ReasonCode(StrEnum):
     REGISTRATION_FAILED = "REGISTRATION_FAILED"
     NO_BASELINE = "NO_BASELINE"
     PROTOCOL_DRIFT = "PROTOCOL_DRIFT"
+    # analysis by arm
+    UNKNOWN_PARTICIPANT = "UNKNOWN_PARTICIPANT"
+    UNKNOWN_VISIT = "UNKNOWN_VISIT"
+    UNKNOWN_COLUMN = "UNKNOWN_COLUMN"
+    UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
+    DUPLICATE_ENTRY = "DUPLICATE_ENTRY"
+    NO_ARM = "NO_ARM"
+    ONE_ARM = "ONE_ARM"
+    AMBIGUOUS_KNEE = "AMBIGUOUS_KNEE"
+    UNIT_CONFLICT = "UNIT_CONFLICT"
+    NOT_A_NUMBER = "NOT_A_NUMBER"
+    OUT_OF_RANGE = "OUT_OF_RANGE"
+    TOO_FEW_PARTICIPANTS = "TOO_FEW_PARTICIPANTS"
+    NO_VARIANCE = "NO_VARIANCE"
+    NO_REPEATABILITY_DATA = "NO_REPEATABILITY_DATA"
+    NO_DIRECTION = "NO_DIRECTION"
+    NOT_CONVERGED = "NOT_CONVERGED"
+    UNBOUNDED = "UNBOUNDED"
     # output and environment
     OUTPUT_NOT_WRITABLE = "OUTPUT_NOT_WRITABLE"
     OUTPUT_FULL = "OUTPUT_FULL"
@@ -237,6 +256,12 @@ class RegistrationError(KneeimgError):
     default_code = ReasonCode.REGISTRATION_FAILED
 
 
+class AnalysisError(KneeimgError):
+    """A statistic that the data do not allow."""
+
+    default_code = ReasonCode.TOO_FEW_PARTICIPANTS
+
+
 class OutputError(KneeimgError):
     """A result that could not be written."""
 
@@ -316,6 +341,26 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
         _R,
         "Pixel sizes of the two films come from different sources: no change in millimetres",
     ),
+    ReasonCode.UNKNOWN_PARTICIPANT: (_S, "A row for a participant who is not in the results"),
+    ReasonCode.UNKNOWN_VISIT: (_S, "A row for a visit that is not in the results"),
+    ReasonCode.UNKNOWN_COLUMN: (_S, "A column that the analysis by arm does not know"),
+    ReasonCode.UNKNOWN_OUTCOME: (_R, "An outcome to analyse that is not in the change table"),
+    ReasonCode.DUPLICATE_ENTRY: (_S, "The same participant (and visit) twice in a table"),
+    ReasonCode.NO_ARM: (_S, "A participant without an arm: left out of every comparison"),
+    ReasonCode.ONE_ARM: (_R, "Only one arm has participants: nothing to compare with"),
+    ReasonCode.AMBIGUOUS_KNEE: (_S, "Both knees were measured and none is the index knee"),
+    ReasonCode.UNIT_CONFLICT: (_S, "Two clinical tables give one column in different units"),
+    ReasonCode.NOT_A_NUMBER: (_S, "A cell that should hold a number and does not"),
+    ReasonCode.OUT_OF_RANGE: (_S, "A number outside the range that its scale allows"),
+    ReasonCode.TOO_FEW_PARTICIPANTS: (_R, "Fewer participants than the statistic needs"),
+    ReasonCode.NO_VARIANCE: (_R, "Values that do not vary enough for the statistic"),
+    ReasonCode.NO_REPEATABILITY_DATA: (
+        _R,
+        "No repeatability data: a single change cannot be classed",
+    ),
+    ReasonCode.NO_DIRECTION: (_R, "A quantity of which neither more nor less is better"),
+    ReasonCode.NOT_CONVERGED: (_R, "The fit of the mixed model did not converge"),
+    ReasonCode.UNBOUNDED: (_N, "A limit of an interval, or a sample size, is not finite"),
     ReasonCode.OUTPUT_NOT_WRITABLE: (_R, "The output folder cannot be written"),
     ReasonCode.OUTPUT_FULL: (_R, "No space left for the output"),
     ReasonCode.OUTPUT_CHANGED: (_R, "A result file is gone or no longer what kneeimg wrote"),
@@ -350,6 +395,18 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.BAD_STUDY_ID: "use 1 to 32 letters, digits or hyphens",
     ReasonCode.REGION_EMPTY: "look at the label map on its image",
     ReasonCode.FRAME_UNDEFINED: "look at the bones on the picture; they may be cut or mislabelled",
+    ReasonCode.UNKNOWN_PARTICIPANT: "correct the id, or remove the row",
+    ReasonCode.UNKNOWN_VISIT: "use the visit names of the study",
+    ReasonCode.UNKNOWN_COLUMN: "correct its name if it should be analysed",
+    ReasonCode.UNKNOWN_OUTCOME: "use a name of the wide table, such as MFTC_ThCtAB_aMe",
+    ReasonCode.DUPLICATE_ENTRY: "keep the right row and remove the other",
+    ReasonCode.NO_ARM: "add the participant to the arms if it was randomised",
+    ReasonCode.ONE_ARM: "give the arms of all participants",
+    ReasonCode.AMBIGUOUS_KNEE: "name the index knee in participants.csv and run again",
+    ReasonCode.UNIT_CONFLICT: "convert one of the columns, and say its unit in the header",
+    ReasonCode.NOT_A_NUMBER: "correct the cell, or leave it empty when the value is missing",
+    ReasonCode.OUT_OF_RANGE: "correct the cell, or leave it empty when the value is missing",
+    ReasonCode.NO_REPEATABILITY_DATA: "measure repeated scans with this software",
     ReasonCode.OUTPUT_NOT_WRITABLE: "choose an output folder that you may write to",
     ReasonCode.OUTPUT_FULL: "free some space and run again: finished cases are kept",
     ReasonCode.OUTPUT_CHANGED: "run again: what is missing is measured again",

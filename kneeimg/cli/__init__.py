@@ -19,6 +19,7 @@ from kneeimg.cli.measure import measure_app
 from kneeimg.cli.report import report
 from kneeimg.cli.run import run
 from kneeimg.cli.train import train
+from kneeimg.cli.trial import trial
 
 __all__ = ["app"]
 
@@ -68,4 +69,5 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(change)
 app.command()(report)
+app.command()(trial)
 app.command()(codes)

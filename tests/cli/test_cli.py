@@ -24,7 +24,8 @@ from kneeimg.io.label_maps import write_label_map
 from kneeimg.phantoms.grids import slice_grid
 from kneeimg.phantoms.knee import KneePhantom
 
-COMMANDS = ("demo", "inspect", "run", "measure", "measure mr", "measure film", "change", "report")
+COMMANDS = ("demo", "inspect", "run", "measure", "measure mr", "measure film", "change", "report",
+            "trial")  # fmt: skip
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:

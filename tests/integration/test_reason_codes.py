@@ -19,6 +19,8 @@ TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 _SERIES, _FILMS = "io/test_dicom_series.py", "io/test_dicom_films.py"
 _FINDER, _PLANS = "segment/test_film.py", "pipeline/test_planning.py"
+_TRIAL, _ARMS = "pipeline/test_trial_analysis.py", "trial/test_sealed_arms.py"
+_CLINICAL, _NUMBERS = "trial/test_clinical_tables.py", "trial/statistics/test_trial_statistics.py"
 _KNEES, _HERE = "measure/test_morphometry.py", "integration/test_reason_codes.py"
 
 #: Code to the test whose fixture makes it appear.
@@ -107,6 +109,26 @@ PROOFS = {
         "pipeline/test_pairs.py",
         "test_millimetres_of_different_calibration_are_not_compared",
     ),
+    "UNKNOWN_PARTICIPANT": (_ARMS, "test_lines_that_cannot_be_used_are_named_and_the_rest_stays"),
+    "UNKNOWN_VISIT": (_CLINICAL, "test_strangers_unknown_visits_and_columns"),
+    "UNKNOWN_COLUMN": (_CLINICAL, "test_strangers_unknown_visits_and_columns"),
+    "UNKNOWN_OUTCOME": (_TRIAL, "test_few_flat_and_missing_values_have_reasons"),
+    "DUPLICATE_ENTRY": (_CLINICAL, "test_repeated_participant_and_visit"),
+    "NO_ARM": (_ARMS, "test_lines_that_cannot_be_used_are_named_and_the_rest_stays"),
+    "ONE_ARM": (_TRIAL, "test_one_arm_leaves_srm_and_says_so_elsewhere"),
+    "AMBIGUOUS_KNEE": (_TRIAL, "test_bad_rows_are_listed_and_the_rest_is_analysed"),
+    "UNIT_CONFLICT": (_CLINICAL, "test_units_that_differ_between_files"),
+    "NOT_A_NUMBER": (_CLINICAL, "test_cells_that_are_no_numbers"),
+    "OUT_OF_RANGE": (_CLINICAL, "test_numbers_outside_their_scale"),
+    "TOO_FEW_PARTICIPANTS": (_NUMBERS, "test_ancova_says_why_not"),
+    "NO_VARIANCE": (_NUMBERS, "test_ancova_says_why_not"),
+    "NO_REPEATABILITY_DATA": (_TRIAL, "test_without_repeatability_data_nobody_is_a_responder"),
+    "NO_DIRECTION": (
+        _TRIAL,
+        "test_less_is_better_for_bare_bone_and_neither_for_the_bone_area",
+    ),
+    "NOT_CONVERGED": (_NUMBERS, "test_mixed_model_says_why_not"),
+    "UNBOUNDED": (_TRIAL, "test_the_next_trial_is_sized_from_the_estimate_and_its_limits"),
     "OUTPUT_NOT_WRITABLE": (
         "batch/test_batch.py",
         "test_unwritable_output_is_refused_before_anything_runs",

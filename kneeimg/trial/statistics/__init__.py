@@ -1,0 +1,1 @@
+"""The statistics of a small two-arm trial, as formulae on plain arrays."""
