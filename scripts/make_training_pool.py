@@ -62,6 +62,7 @@ def main() -> None:
     given = arguments()
     given.pool.mkdir(parents=True, exist_ok=True)
     tasks = [task for task in tasks_of(given) if given.force or not is_current(task)]
+    tasks.sort(key=lambda task: task.target.exists())  # what is missing comes before what is old
     print(f"{len(tasks)} tissue maps to make", flush=True)
     begin = time.monotonic()
     with executor(given.jobs) as workers:

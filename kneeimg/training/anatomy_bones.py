@@ -25,6 +25,8 @@ CARTILAGE = (
     int(Substance.TIBIAL_CARTILAGE),
     int(Substance.PATELLAR_CARTILAGE),
 )
+_LESIONS = (int(Substance.LESION_FEMUR), int(Substance.LESION_TIBIA), int(Substance.LESION_PATELLA))
+_FIBULA_WALL_MM = 1.8
 _SECTION_VOXELS = 25  # 10 mm of shaft tell how it goes on
 
 
@@ -127,18 +129,20 @@ def _extend(codes: NDArray[np.uint8], fill: int, of_bone: tuple[int, ...]) -> No
 
 
 def _last_whole(area: NDArray[np.int_]) -> int | None:
-    """The last row whose section is not smaller than nine tenths of those just within."""
+    """The last row before the section breaks off: a tenth less than 2 mm within, or far less than
+    10 mm within."""
     filled = np.flatnonzero(area > 0)
     if len(filled) < 3 * _SECTION_VOXELS:
         return None
-    for k in range(int(filled[-1]), int(filled[-1]) - 2 * _SECTION_VOXELS, -1):
-        if area[k] >= 0.92 * np.median(area[k - _SECTION_VOXELS : k]):
-            return max(k - 2, 0)
-    return int(filled[-1]) - 2 * _SECTION_VOXELS
+    last = int(filled[-1])
+    for k in range(last, last - 2 * _SECTION_VOXELS, -1):
+        if area[k] >= max(0.9 * area[k - 5], 0.72 * area[k - _SECTION_VOXELS]) > 0:
+            return k - 1
+    return last - 2 * _SECTION_VOXELS
 
 
 def _middle(section: Mask) -> NDArray[np.float64]:
-    return np.argwhere(section).mean(axis=0)
+    return np.asarray(np.argwhere(section).mean(axis=0), dtype=np.float64)
 
 
 def add_cortex(codes: NDArray[np.uint8], rng: np.random.Generator) -> None:
@@ -165,10 +169,14 @@ def add_cortex(codes: NDArray[np.uint8], rng: np.random.Generator) -> None:
             continue
         inside = _depth_mm(bone[box])
         wanted = _wall_mm(inside.shape, box, joint_mm, wall_mm, shaft_mm, rng)
+        if cortex is Substance.CORTEX_FIBULA:
+            wanted = np.minimum(wanted, np.float32(_FIBULA_WALL_MM))  # a thin bone
         near = distance_mm(cartilage[box], SPACING_MM) < 2.2
         wanted = np.where(near, np.float32(plate_mm), wanted)
         part = codes[box]
-        part[(part == int(marrow)) & (inside <= wanted)] = int(cortex)
+        # a lesion that the source shows lies in the marrow, below the plate
+        made_of_marrow = is_any(part, (int(marrow), *(c for c in bone_codes if c in _LESIONS)))
+        part[made_of_marrow & (inside <= wanted)] = int(cortex)
 
 
 def _depth_mm(bone: Mask) -> FloatField:

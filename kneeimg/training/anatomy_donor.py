@@ -99,9 +99,7 @@ def structures_on(codes: NDArray[np.uint8], donor: Donor) -> NDArray[np.uint8]:
     nodes = [np.arange(0, n + _NODES, _NODES) for n in coarse.shape]
     places = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1) * np.array(COARSE_MM)
     flat = places.reshape(-1, 3)
-    weights = {
-        name: 1.0 / (KDTree(surfaces[name]).query(flat)[0] + 3.0) ** 2 for name in _BONE_CODES
-    }
+    weights = {name: 1.0 / (_nearest(surfaces[name], flat)[0] + 3.0) ** 2 for name in _BONE_CODES}
     total = sum(weights.values())
     target = np.zeros_like(flat)
     for name, (linear, offset) in maps.items():
@@ -135,7 +133,8 @@ def _between(field: NDArray[np.float32], axis: int, count: int) -> NDArray[np.fl
     form[axis] = count
     weight = (place - low).astype(np.float32).reshape(form)
     lower = np.take(field, low, axis=axis)
-    return lower + (np.take(field, low + 1, axis=axis) - lower) * weight
+    upper = np.take(field, low + 1, axis=axis)
+    return np.asarray(lower + (upper - lower) * weight, dtype=np.float32)
 
 
 def _fit(target: Points, donor: Points) -> tuple[Points, Points]:
@@ -145,15 +144,20 @@ def _fit(target: Points, donor: Points) -> tuple[Points, Points]:
     dropped: shafts end at different heights.
     """
     linear, offset = _box_map(target, donor)
-    tree = KDTree(donor)
     for step in range(30):
         moved = target @ linear.T + offset
-        there, index = tree.query(moved)
-        back, index_back = KDTree(moved).query(donor)
+        there, index = _nearest(donor, moved)
+        back, index_back = _nearest(moved, donor)
         a = np.concatenate([target[_best(there)], target[index_back[_best(back)]]])
         b = np.concatenate([donor[index[_best(there)]], donor[_best(back)]])
         linear, offset = _affine(a, b, stiff=step < 10)
     return linear, offset
+
+
+def _nearest(points: Points, wanted: Points) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Distance to the nearest of `points` for each wanted place, and which one it is."""
+    distance, index = KDTree(points).query(wanted)
+    return np.asarray(distance, dtype=np.float64), np.asarray(index, dtype=np.intp)
 
 
 def _best(distance: NDArray[np.float64]) -> Mask:

@@ -90,9 +90,9 @@ def _rounded(reach: FloatField) -> FloatField:
     """Close dents narrower than a third of the circumference and smooth."""
     wide = np.concatenate([reach] * 3, axis=1)
     closed = ndimage.grey_closing(wide, size=(9, _ANGLES // 3))
-    smooth = ndimage.gaussian_filter(closed, (7.0, 4.0), mode="nearest")
-    table: FloatField = smooth[:, _ANGLES : 2 * _ANGLES]
-    return np.maximum(table, reach * 0.99).astype(np.float32)
+    wider = ndimage.maximum_filter(closed, size=(7, 3))  # what smoothing cuts off stays inside
+    smooth = ndimage.gaussian_filter(wider, (7.0, 4.0), mode="nearest")
+    return np.array(smooth[:, _ANGLES : 2 * _ANGLES], dtype=np.float32)
 
 
 def _around(rng: np.random.Generator, knots_per_turn: float, rows: int = 200) -> FloatField:
@@ -120,7 +120,7 @@ def _fat_mm(rows: int, marks: Landmarks, rng: np.random.Generator) -> FloatField
     level = np.exp(-(((height - marks.patella_low) / 45.0) ** 2))[:, None]
     share = 0.85 * frontal * level
     fat = fat * (1 - share) + before * share
-    return np.clip(fat, 2.0, 26.0).astype(np.float32)
+    return np.asarray(np.clip(fat, 2.0, 26.0), dtype=np.float32)
 
 
 def _spread(table: FloatField, turn: FloatField) -> FloatField:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kneeimg.training.anatomy_bones import Landmarks
 from kneeimg.training.anatomy_donor import COARSE_MM
@@ -63,18 +62,11 @@ def quadriceps_muscle(
     return np.asarray((z > begins) & (y < behind) & (from_femur_mm > gap_mm))
 
 
-def before_the_joint(shape: tuple[int, ...], marks: Landmarks) -> Mask:
+def before_the_joint(shape: tuple[int, ...], marks: Landmarks, rng: np.random.Generator) -> Mask:
     """Where fat before and above the joint is fat pad (Hoffa, prefemoral, quadriceps)."""
     x, y, z = axes_mm(shape)
-    near = np.abs(x - marks.joint[0]) < 36.0
-    return np.asarray(
-        near
-        & (y < marks.joint[1] - 4.0)
-        & (z > marks.joint[2] - 22.0)
-        & (z < marks.patella_high + 30.0)
-    )
-
-
-def sealed(soft: NDArray[np.uint8], allowed: Mask, wanted: Mask, code: int) -> None:
-    """Write `code` where `wanted` and `allowed`, in place."""
-    soft[wanted & allowed] = code
+    rough = smooth_field(rng, shape, COARSE_MM, 16.0)
+    wide = rng.uniform(26.0, 38.0)
+    middle_z = (marks.joint[2] + marks.patella_high) / 2
+    ellipse = ((x - marks.joint[0]) / wide) ** 2 + ((z - middle_z) / 58.0) ** 2
+    return np.asarray((ellipse < 1.0 + 0.25 * rough) & (y < marks.joint[1] - 4.0 + 3.0 * rough))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 FloatField = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -50,14 +49,6 @@ def _cubic(places: NDArray[np.float64], knots: int) -> FloatField:
     return np.where(distance < 1, near, far).astype(np.float32)
 
 
-def ball_steps(radius_mm: float, spacing_mm: Sequence[float]) -> Mask:
-    """Structuring element: voxels within `radius_mm` of the middle one."""
-    reach = [int(radius_mm // step) for step in spacing_mm]
-    axes = np.ogrid[tuple(slice(-n, n + 1) for n in reach)]
-    square = sum((a * step) ** 2 for a, step in zip(axes, spacing_mm, strict=True))
-    return np.asarray(square <= radius_mm**2 + 1e-6)
-
-
 def distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> FloatField:
     """Distance in mm of every voxel to the nearest voxel of `mask` (0 inside; large if empty)."""
     import edt
@@ -68,13 +59,17 @@ def distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> FloatField:
 
 def box_of(mask: Mask, margin: Sequence[int]) -> tuple[slice, ...]:
     """Slices around the true voxels, grown by `margin` voxels and kept inside the array."""
-    found = ndimage.find_objects(mask.view(np.uint8))
-    if not found or found[0] is None:
+    flat: Mask = np.any(mask, axis=2)
+    lines: list[Mask] = [np.any(flat, axis=1), np.any(flat, axis=0), np.any(mask, axis=(0, 1))]
+    if not lines[0].any():
         return tuple(slice(0, 0) for _ in mask.shape)
-    return tuple(
-        slice(max(part.start - extra, 0), min(part.stop + extra, count))
-        for part, extra, count in zip(found[0], margin, mask.shape, strict=True)
-    )
+    parts = []
+    for line, extra in zip(lines, margin, strict=True):
+        found = np.flatnonzero(line)
+        parts.append(
+            slice(max(int(found[0]) - extra, 0), min(int(found[-1]) + 1 + extra, len(line)))
+        )
+    return tuple(parts)
 
 
 def largest_part(mask: Mask) -> Mask:

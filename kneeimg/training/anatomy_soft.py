@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from kneeimg.training.anatomy_bones import FEMUR, PATELLA, TIBIA, Landmarks, is_any
+from kneeimg.training.anatomy_disease import Disease
 from kneeimg.training.anatomy_donor import COARSE_MM, Donor, structures_on
 from kneeimg.training.anatomy_envelope import Envelope, dress, envelope_of
 from kneeimg.training.anatomy_extensor import (
@@ -19,12 +21,14 @@ from kneeimg.training.anatomy_extensor import (
     quadriceps_tendon,
 )
 from kneeimg.training.anatomy_fields import FloatField, Mask, distance_mm, smooth_field
+from kneeimg.training.anatomy_fluid import lay_baker_cyst, lay_effusion
 from kneeimg.training.tissues import Substance
 
 _FEMUR_SIDE = (*FEMUR, int(Substance.FEMORAL_CARTILAGE))
 _TIBIA_SIDE = (*TIBIA, int(Substance.TIBIAL_CARTILAGE))
 _PATELLA_SIDE = (*PATELLA, int(Substance.PATELLAR_CARTILAGE))
 _FAR_MM = 1e3
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +66,7 @@ def soft_tissue(
     around: Surroundings,
     donor: Donor | None,
     rng: np.random.Generator,
+    disease: Disease,
 ) -> NDArray[np.uint8]:
     """Soft tissue on the coarse grid, defined everywhere, also below the bones.
 
@@ -71,15 +76,20 @@ def soft_tissue(
     marks, around : What was read from it.
     donor : Source of muscles, ligaments and vessels; without it simple shapes take their place.
     rng : Source of all variation.
+    disease : How much fluid there is.
     """
     coarse = codes[:, ::2, ::2]
     structures = _structures(codes, donor, marks, around)
     substance = _substances(structures, donor)
+    fibula = coarse == int(Substance.MARROW_FIBULA)
+    if fibula.any():  # the knee has its own
+        substance[substance == int(Substance.MARROW_FIBULA)] = 0
     tendons = patellar_tendon(coarse.shape, marks, rng) | quadriceps_tendon(
         coarse.shape, marks, rng
     )
-    bones = around.nearest <= 0
-    envelope = envelope_of(bones | tendons | (substance > 0), bones, marks, rng)
+    bones = (around.nearest <= 0) | fibula
+    vessels = substance == int(Substance.VESSEL)  # the saphenous veins run in the subcutaneous fat
+    envelope = envelope_of(bones | tendons | ((substance > 0) & ~vessels), bones, marks, rng)
     inside = envelope.below_fascia_mm > 0
     soft = np.full(coarse.shape, int(Substance.INTERMUSCULAR_FAT), dtype=np.uint8)
     _lay_muscles(soft, structures, substance, inside, marks, around, rng)
@@ -87,7 +97,10 @@ def soft_tissue(
     _lay_pads_and_capsule(soft, marks, around, rng)
     _lay_fibres(soft, substance, tendons)
     _fill_joint_space(soft, substance, marks, around, rng)
+    lay_effusion(soft, around.femur, around.patella, marks, disease.effusion, rng)
+    lay_baker_cyst(soft, marks, disease.baker_cyst_mm, rng)
     dress(soft, envelope)
+    soft[vessels & (soft == int(Substance.SUBCUTANEOUS_FAT))] = int(Substance.VESSEL)
     return soft
 
 
@@ -152,12 +165,16 @@ def _lay_muscles(
     """Let the donor's muscles grow until they meet; fat stays between them and in streaks."""
     muscle = (substance == int(Substance.MUSCLE)) | (substance == int(Substance.MUSCLE_B))
     reach_mm, owner = _nearest_muscle(muscle, structures)
-    x, y, z = axes_mm(soft.shape)
+    _, y, z = axes_mm(soft.shape)
     bulk = rng.uniform(5.0, 14.0) * (1 + 0.3 * smooth_field(rng, soft.shape, COARSE_MM, 30.0))
     vessels = substance == int(Substance.VESSEL)
     if vessels.any():
         bulk = np.minimum(bulk, 0.9 * distance_mm(vessels, COARSE_MM) - 1.0)
-    beside_joint = (np.abs(z - marks.joint[2] - 4) < 26) & (y < marks.femur_back - 4)
+    wavy = smooth_field(rng, soft.shape, COARSE_MM, 22.0)
+    aside = (
+        np.abs(z - marks.joint[2] - 4) + 5.0 * wavy + 0.25 * np.clip(y - marks.joint[1], -30, 30)
+    )
+    beside_joint = (aside < 26) & (y < marks.femur_back - 4 + 3.0 * wavy)
     grown = (reach_mm < bulk) & inside & ~beside_joint & (around.nearest > 2.0)
     septa = _borders(owner) & (smooth_field(rng, soft.shape, COARSE_MM, 12.0) > -0.8)
     soft[(grown & ~septa) | muscle] = int(Substance.MUSCLE)
@@ -180,7 +197,7 @@ def _nearest_muscle(
     )
 
 
-def _enlarged(small: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+def _enlarged(small: NDArray[_Value], shape: tuple[int, ...]) -> NDArray[_Value]:
     for axis in range(3):
         small = np.repeat(small, 2, axis=axis)
     return small[: shape[0], : shape[1], : shape[2]]
@@ -220,7 +237,7 @@ def _lay_pads_and_capsule(
     soft: NDArray[np.uint8], marks: Landmarks, around: Surroundings, rng: np.random.Generator
 ) -> None:
     fat = soft == int(Substance.INTERMUSCULAR_FAT)
-    soft[fat & before_the_joint(soft.shape, marks)] = int(Substance.FAT_PAD)
+    soft[fat & before_the_joint(soft.shape, marks, rng)] = int(Substance.FAT_PAD)
     _, _, z = axes_mm(soft.shape)
     shell_mm = 1.4 + 0.7 * smooth_field(rng, soft.shape, COARSE_MM, 10.0)
     level = (z > marks.joint[2] - 18) & (z < marks.joint[2] + 38)

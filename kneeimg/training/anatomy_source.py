@@ -195,8 +195,12 @@ def _raise_to(
     ]
     if any(part.stop <= part.start for part in common):
         return
-    mine = tuple(slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, box))
-    theirs = tuple(slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, other_box))
+    mine = tuple(
+        slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, box, strict=True)
+    )
+    theirs = tuple(
+        slice(c.start - b.start, c.stop - b.start) for c, b in zip(common, other_box, strict=True)
+    )
     np.maximum(rival[mine], other[theirs], out=rival[mine])
 
 
@@ -206,7 +210,9 @@ def _mark_lesions(base: NDArray[np.uint8], labels: KneeLabels, window: Window) -
         voxels = round(np.count_nonzero(mask) * float(np.prod(labels.spacing_mm)) / VOXEL_MM3)
         for box, field in _soft(mask, labels.spacing_mm, window):
             part = base[box]
-            part[(field >= max(_largest(field, voxels), 0.05)) & (part == int(bone))] = int(lesion)
+            part[(field >= max(float(_largest(field, voxels)), 0.05)) & (part == int(bone))] = int(
+                lesion
+            )
 
 
 def _single_bones(base: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -97,8 +97,8 @@ _CLASS_OF: dict[int, tuple[Substance, ...]] = {
 def class_table() -> NDArray[np.uint8]:
     """(256,) uint8 class of each substance code.
 
-    A fibula is background. A code that is no substance is ignored. A cyst belongs to the bone that
-    surrounds it, which its code does not tell, so it is ignored too; :func:`classes_of` resolves it.
+    A fibula is background. A code that is no substance is ignored. A cyst belongs to the bone
+    around it, which its code does not tell, so it is ignored too; :func:`classes_of` resolves it.
     """
     table = np.full(256, IGNORED_CLASS, dtype=np.uint8)
     table[[int(code) for code in Substance if code is not Substance.UNKNOWN]] = 0
