@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from kneeimg.batch.audit import RunAudit
 from kneeimg.batch.crash import Crash, clear_logs
+from kneeimg.batch.exclusions import mark_excluded, write_exclusions
 from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_tables
 from kneeimg.batch.stage import Engine, run_units
 from kneeimg.batch.stale import withdraw_stale
@@ -18,6 +18,8 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.visit import Visit
 from kneeimg.errors import KneeimgError, OutputError
 from kneeimg.io.atomic import clear_leftovers, require_writable
+from kneeimg.io.exclusive import only_writer
+from kneeimg.io.freeze import require_unlocked
 from kneeimg.io.results import Kind, KneeRecord
 from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
 from kneeimg.pipeline.longitudinal import Pair, PairReport, pairs_of, run_pair, unmeasured_rows
@@ -37,6 +39,8 @@ def run_study(
     force: bool = False,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    reason: str = "",
+    user: str = "",
 ) -> BatchSummary:
     """Plan and measure everything below a folder; see :func:`run_batch`.
 
@@ -52,7 +56,17 @@ def run_study(
     _require_apart(source, out)
     study = load_study(study_file) if study_file else None
     plan = plan_cases(source, study, side)
-    return run_batch(plan, out, executor=executor, workers=workers, progress=progress, force=force)
+    return run_batch(
+        plan,
+        out,
+        executor=executor,
+        workers=workers,
+        progress=progress,
+        force=force,
+        reason=reason,
+        user=user,
+        files=_study_files(study_file, plan),
+    )
 
 
 def run_batch(
@@ -63,6 +77,9 @@ def run_batch(
     workers: int = 0,
     progress: Progress | None = None,
     force: bool = False,
+    reason: str = "",
+    user: str = "",
+    files: Sequence[Path] = (),
 ) -> BatchSummary:
     """Run a plan into a results folder.
 
@@ -73,7 +90,9 @@ def run_batch(
     executor : Any `concurrent.futures.Executor`, e.g. of dask; None for a process pool.
     workers : Processes of that pool; 0 as the machine and its memory allow.
     progress : Called with done, total and a line once per case.
-    force : Measure again what is already done.
+    force : Measure again what is already done; needs a reason if there is anything.
+    reason, user : Why, and who is said to run this, for the audit log.
+    files : Study file and tables that made the plan; their hashes are recorded.
 
     Returns
     -------
@@ -84,11 +103,16 @@ def run_batch(
     ------
     OutputError
         OUTPUT_NOT_WRITABLE before anything is measured, or OUTPUT_FULL; finished cases stay.
+        LOCKED, AUDIT_BROKEN: nothing is written.
+    StudyError
+        REASON_MISSING: `force` would overwrite finished cases and nobody says why.
     """
     from kneeimg.report.html import write_report
 
+    require_unlocked(out)
     require_writable(out)
-    with _locked(out):
+    with only_writer(out):
+        audit = RunAudit.begin(plan, out, force=force, reason=reason, user=user, files=files)
         clear_leftovers(out)
         clear_logs(out)
         write_head(plan, out)
@@ -100,7 +124,9 @@ def run_batch(
             on_crash=_crashed_case,
             describe=_case_line,
             progress=progress or _silent,
+            on_done=audit.case_done,
         )
+        reports = mark_excluded(reports, audit.excluded)
         records = all_records(plan, reports)
         disposition = all_dispositions(plan, reports)
         pairs = pairs_of(plan, records)
@@ -111,6 +137,7 @@ def run_batch(
             on_crash=_crashed_pair,
             describe=_pair_line,
             progress=progress or _silent,
+            on_done=audit.pair_done,
         )
         withdraw_stale(
             out,
@@ -122,13 +149,27 @@ def run_batch(
         )
         change_rows = [row for report in changes for row in report.rows]
         n_rows = write_tables(out, records, disposition, change_rows)
+        write_exclusions(out, audit.excluded)
         write_report(out)
+        summary = _summary(plan, pairs, reports, changes, disposition, n_rows)
+        audit.end(summary)
+    return summary
+
+
+def _summary(
+    plan: Plan,
+    pairs: Sequence[Pair],
+    reports: Sequence[CaseReport],
+    changes: Sequence[PairReport],
+    disposition: Sequence[Mapping[str, str]],
+    n_rows: int,
+) -> BatchSummary:
     return BatchSummary(
         disposition=tuple(disposition),
         n_rows=n_rows,
         n_cases=len(plan.cases),
         n_reused=sum(report.reused for report in reports),
-        n_change_rows=len(change_rows),
+        n_change_rows=sum(len(report.rows) for report in changes),
         changed=(
             *(c.name for c, report in zip(plan.cases, reports, strict=True) if report.changed),
             *(p.name for p, report in zip(pairs, changes, strict=True) if report.changed),
@@ -202,6 +243,15 @@ def _pair_line(pair: Pair, report: PairReport) -> str:
     return f"{pair.name}: {'compared' if pair.comparable else 'not comparable'}"
 
 
+def _study_files(study_file: Path | None, plan: Plan) -> tuple[Path, ...]:
+    """The study file and the tables that it names."""
+    if study_file is None:
+        return ()
+    section = plan.settings.study
+    names = (section.participants, section.scans)
+    return (study_file, *(study_file.parent / name for name in names if name))
+
+
 def _require_apart(source: Path, out: Path) -> None:
     if source.resolve() == out.resolve():
         raise OutputError(
@@ -214,26 +264,3 @@ def _require_apart(source: Path, out: Path) -> None:
 
 def _silent(done: int, total: int, what: str) -> None:
     """No progress is shown."""
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Only one run at a time in a results folder; the lock leaves no file and ends with us."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        yield
-        return
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                "another run is writing to this results folder",
-                where=out.name,
-                action="wait for it to end, or choose another folder",
-            ) from error
-        yield
-    finally:
-        os.close(handle)
