@@ -243,7 +243,12 @@ def _blank_change(row: Row, standing: Mapping[ScanKey, Exclusion]) -> Row:
         for visit, value in ends.items()
         if (row["participant"], row[visit], row["side"], row["kind"]) in standing
     ]
-    return row | _NOTHING | _NO_CHANGE | dict.fromkeys(gone, None) if gone else row
+    if not gone:
+        return row
+    # where the other visit was not measurable either, the earlier one gives the reason, as in a run
+    earlier = "baseline" not in gone and row["baseline"] is None
+    reason = {} if earlier else _NOTHING
+    return row | reason | _NO_CHANGE | dict.fromkeys(gone, None)
 
 
 def _blank_disposition(row: Row, standing: Mapping[ScanKey, Exclusion]) -> Row:
