@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import conftest  # the folder of this file is on the path of the program
-
 import kneeimg.batch.run as batch_run
 from kneeimg.io.audit_log import AuditLog
 from kneeimg.io.audit_verify import verify_audit
@@ -29,6 +27,8 @@ KILLED = 137
 
 def measure(study: Path, out: Path) -> None:
     """A whole run with stages that cost nothing, in this process."""
+    import conftest  # only as a program is the folder of this file on the path
+
     runner._STAGES["mri"] = conftest.cheap_stage  # type: ignore[index]
     html.write_report = lambda folder: folder
     batch_run.pairs_of = lambda plan, records: []  # type: ignore[attr-defined]
@@ -55,11 +55,13 @@ def dying(at: int, counter: Path, work: Callable[[], None]) -> Callable[[], None
 
     def run() -> None:
         calls = 0
+        lines: list[int] = []  # calls that write a line of the log
 
         def watched(real: Callable[..., Any], half: bool = False) -> Callable[..., Any]:
             def call(*arguments: Any, **options: Any) -> Any:
                 nonlocal calls
                 calls += 1
+                lines.extend([calls] * half)
                 if calls == at:
                     if half:  # the power goes in the middle of a line
                         real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
@@ -72,7 +74,7 @@ def dying(at: int, counter: Path, work: Callable[[], None]) -> Callable[[], None
         os.write = watched(os.write, half=True)
         work()
         with counter.open("w") as stream:
-            stream.write(str(calls))
+            json.dump({"calls": calls, "lines": lines}, stream)
 
     return run
 
@@ -87,14 +89,16 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def main(study: Path, work: Path, rounds: int) -> dict[str, Any]:
-    """Kill at `rounds` calls spread over a run; what went wrong."""
+    """Kill at `rounds` calls spread over a run and in each line of the log; what went wrong."""
     counter = work / "calls"
     reference = work / "reference"
     assert in_child(dying(-1, counter, lambda: measure(study, reference))) == 0
-    n_calls, wanted = int(counter.read_text()), contents(reference)
+    counted = json.loads(counter.read_text())
+    n_calls, wanted = counted["calls"], contents(reference)
     wrong: list[str] = []
     repaired = adopted = 0
-    moments = sorted({round(1 + k * (n_calls - 1) / (rounds - 1)) for k in range(rounds)})
+    spread = {round(1 + k * (n_calls - 1) / (rounds - 1)) for k in range(rounds)}
+    moments = sorted(spread | set(counted["lines"]))
     for at in moments:
         out = work / f"out-{at}"
 
