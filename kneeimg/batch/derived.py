@@ -92,6 +92,6 @@ def recorded(
     detail: dict[str, Any] = {}
     with only_writer(out):
         derived = DerivedFiles.of(out)
-        hashes = {path.name: sha256_file(path) for path in inputs}
+        hashes = {path.name: sha256_file(path) for path in inputs if path.is_file()}
         yield detail
         log.append(what, why=why, inputs=hashes, outputs=derived.written(), detail=detail)
