@@ -138,6 +138,13 @@ class ReasonCode(StrEnum):
     OUTPUT_NOT_WRITABLE = "OUTPUT_NOT_WRITABLE"
     OUTPUT_FULL = "OUTPUT_FULL"
     OUTPUT_CHANGED = "OUTPUT_CHANGED"
+    # audit, exclusion, lock
+    EXCLUDED = "EXCLUDED"
+    NO_SUCH_SCAN = "NO_SUCH_SCAN"
+    REASON_MISSING = "REASON_MISSING"
+    LOCKED = "LOCKED"
+    AUDIT_BROKEN = "AUDIT_BROKEN"
+    AUDIT_NOTE = "AUDIT_NOTE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
@@ -378,6 +385,15 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.OUTPUT_NOT_WRITABLE: (_R, "The output folder cannot be written"),
     ReasonCode.OUTPUT_FULL: (_R, "No space left for the output"),
     ReasonCode.OUTPUT_CHANGED: (_R, "A result file is gone or no longer what kneeimg wrote"),
+    ReasonCode.EXCLUDED: (_R, "The scan was excluded by hand, with a reason; see the audit log"),
+    ReasonCode.NO_SUCH_SCAN: (_R, "The results hold no measured scan with these ids"),
+    ReasonCode.REASON_MISSING: (_R, "Overwriting, excluding and locking need a reason"),
+    ReasonCode.LOCKED: (_R, "The results are locked: nothing is written until they are unlocked"),
+    ReasonCode.AUDIT_BROKEN: (_R, "The audit log is not, or not all of, what kneeimg wrote"),
+    ReasonCode.AUDIT_NOTE: (
+        _N,
+        "A reader of the audit log should know: a repaired line, a run that did not end",
+    ),
     ReasonCode.INTERNAL_ERROR: (_R, "A bug in kneeimg: please report it with the traceback"),
 }
 
@@ -424,6 +440,11 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.OUTPUT_NOT_WRITABLE: "choose an output folder that you may write to",
     ReasonCode.OUTPUT_FULL: "free some space and run again: finished cases are kept",
     ReasonCode.OUTPUT_CHANGED: "run again: what is missing is measured again",
+    ReasonCode.EXCLUDED: "none needed; `kneeimg include` takes it back",
+    ReasonCode.NO_SUCH_SCAN: "look at disposition.csv for the ids of the measured scans",
+    ReasonCode.REASON_MISSING: 'say why with --reason "..."',
+    ReasonCode.LOCKED: "if it must change: `kneeimg unlock RESULTS --reason ...`",
+    ReasonCode.AUDIT_BROKEN: "run `kneeimg audit verify RESULTS`; restore the log from a backup",
     ReasonCode.INTERNAL_ERROR: "please report it with the log",
 }
 

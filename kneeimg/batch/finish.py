@@ -72,7 +72,8 @@ def disposition_of(case: Case, record: KneeRecord) -> DispositionRow:
         source=case.source,
         status=record.status,
         series_uid_hash=record.context.series_uid_hash,
-        finding=_headline(record.findings),
+        # whoever excluded the scan said why; the remarks of measuring stand in its record
+        finding=record.findings[0] if record.status == "excluded" else _headline(record.findings),
     )
 
 

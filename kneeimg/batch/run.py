@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from kneeimg.batch.audit import RunAudit
 from kneeimg.batch.crash import Crash, clear_logs
+from kneeimg.batch.exclusions import mark_excluded, write_exclusions
 from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_tables
 from kneeimg.batch.stage import Engine, run_units
 from kneeimg.batch.stale import departed, withdraw_stale
@@ -18,6 +18,8 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.visit import Visit
 from kneeimg.errors import KneeimgError, OutputError
 from kneeimg.io.atomic import clear_leftovers, require_writable
+from kneeimg.io.exclusive import only_writer
+from kneeimg.io.freeze import require_unlocked
 from kneeimg.io.results import Kind, KneeRecord
 from kneeimg.pipeline.adam import adam_study
 from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
@@ -39,6 +41,8 @@ def run_study(
     force: bool = False,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    reason: str = "",
+    user: str = "",
 ) -> BatchSummary:
     """Plan and measure everything below a folder; see :func:`run_batch`.
 
@@ -62,6 +66,9 @@ def run_study(
         progress=progress,
         force=force,
         study=study,
+        reason=reason,
+        user=user,
+        files=_study_files(study_file, plan),
     )
 
 
@@ -74,6 +81,9 @@ def run_batch(
     progress: Progress | None = None,
     force: bool = False,
     study: Study | None = None,
+    reason: str = "",
+    user: str = "",
+    files: Sequence[Path] = (),
 ) -> BatchSummary:
     """Run a plan into a results folder.
 
@@ -84,8 +94,10 @@ def run_batch(
     executor : Any `concurrent.futures.Executor`, e.g. of dask; None for a process pool.
     workers : Processes of that pool; 0 as the machine and its memory allow.
     progress : Called with done, total and a line once per case.
-    force : Measure again what is already done.
+    force : Measure again what is already done; needs a reason if there is anything.
     study : The study of the plan; with it the analysis dataset ADKNEE is written too.
+    reason, user : Why, and who is said to run this, for the audit log.
+    files : Study file and tables that made the plan; their hashes are recorded.
 
     Returns
     -------
@@ -96,11 +108,16 @@ def run_batch(
     ------
     OutputError
         OUTPUT_NOT_WRITABLE before anything is measured, or OUTPUT_FULL; finished cases stay.
+        LOCKED, AUDIT_BROKEN: nothing is written.
+    StudyError
+        REASON_MISSING: `force` would overwrite finished cases and nobody says why.
     """
     from kneeimg.report.html import write_report
 
+    require_unlocked(out)
     require_writable(out)
-    with _locked(out):
+    with only_writer(out):
+        audit = RunAudit.begin(plan, out, force=force, reason=reason, user=user, files=files)
         clear_leftovers(out)
         clear_logs(out)
         write_head(plan, out)
@@ -112,7 +129,9 @@ def run_batch(
             on_crash=_crashed_case,
             describe=_case_line,
             progress=progress or _silent,
+            on_done=audit.case_done,
         )
+        reports = mark_excluded(reports, audit.excluded)
         records = all_records(plan, reports)
         disposition = all_dispositions(plan, reports)
         disposition += [row.as_row() for row in departed(out, plan.participants)]
@@ -124,6 +143,7 @@ def run_batch(
             on_crash=_crashed_pair,
             describe=_pair_line,
             progress=progress or _silent,
+            on_done=audit.pair_done,
         )
         withdraw_stale(
             out,
@@ -138,13 +158,28 @@ def run_batch(
             adam_study(study.settings, study.participants, plan.visit_order) if study else None
         )
         n_rows = write_tables(out, with_averages(records), disposition, rows, analysis)
+        write_exclusions(out, audit.excluded)
         write_report(out)
+        summary = _summary(plan, pairs, reports, changes, disposition, (n_rows, len(rows)))
+        audit.end(summary)
+    return summary
+
+
+def _summary(
+    plan: Plan,
+    pairs: Sequence[Pair],
+    reports: Sequence[CaseReport],
+    changes: Sequence[PairReport],
+    disposition: Sequence[Mapping[str, str]],
+    n_rows: tuple[int, int],
+) -> BatchSummary:
+    """The summary of a run; `n_rows` of measurements and of changes."""
     return BatchSummary(
         disposition=tuple(disposition),
-        n_rows=n_rows,
+        n_rows=n_rows[0],
         n_cases=len(plan.cases),
         n_reused=sum(report.reused for report in reports),
-        n_change_rows=len(rows),
+        n_change_rows=n_rows[1],
         changed=(
             *(c.name for c, report in zip(plan.cases, reports, strict=True) if report.changed),
             *(p.name for p, report in zip(pairs, changes, strict=True) if report.changed),
@@ -219,6 +254,15 @@ def _pair_line(pair: Pair, report: PairReport) -> str:
     return f"{pair.name}: {'compared' if pair.comparable else 'not comparable'}"
 
 
+def _study_files(study_file: Path | None, plan: Plan) -> tuple[Path, ...]:
+    """The study file and the tables that it names."""
+    if study_file is None:
+        return ()
+    section = plan.settings.study
+    names = (section.participants, section.scans)
+    return (study_file, *(study_file.parent / name for name in names if name))
+
+
 def _require_apart(source: Path, out: Path) -> None:
     if source.resolve() == out.resolve():
         raise OutputError(
@@ -231,26 +275,3 @@ def _require_apart(source: Path, out: Path) -> None:
 
 def _silent(done: int, total: int, what: str) -> None:
     """No progress is shown."""
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Only one run at a time in a results folder; the lock leaves no file and ends with us."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        yield
-        return
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                "another run is writing to this results folder",
-                where=out.name,
-                action="wait for it to end, or choose another folder",
-            ) from error
-        yield
-    finally:
-        os.close(handle)

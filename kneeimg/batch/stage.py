@@ -63,8 +63,11 @@ def run_units(
     on_crash: Callable[[Unit, Crash], Report],
     describe: Callable[[Unit, Report], str],
     progress: Progress,
+    on_done: Callable[[Unit, Report], None] | None = None,
 ) -> list[Report]:
     """Reports in the order of the units; a crash is logged and becomes `on_crash(unit, crash)`.
+
+    `on_done` is called in this process with every unit and its report, as they end.
 
     Raises
     ------
@@ -85,5 +88,7 @@ def run_units(
             result = on_crash(done.task, result)
         assert result is not None
         reports[place[id(done.task)]] = result
+        if on_done is not None:
+            on_done(done.task, result)
         progress(len(reports), len(units), describe(done.task, result))
     return [reports[n] for n in range(len(units))]

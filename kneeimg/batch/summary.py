@@ -12,7 +12,7 @@ from kneeimg.errors import ExitStatus
 #: done, total, what: called once per finished case.
 Progress = Callable[[int, int, str], None]
 
-STATUSES = ("measured", "refused", "missing", "skipped")
+STATUSES = ("measured", "refused", "missing", "skipped", "excluded")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,15 @@ from typing import Annotated
 
 import typer
 
+from kneeimg.cli.audit import audit_app
+from kneeimg.cli.blind import blind, unblind
 from kneeimg.cli.change import change
 from kneeimg.cli.codes import codes
 from kneeimg.cli.demo import demo
 from kneeimg.cli.evaluate import evaluate
+from kneeimg.cli.exclude import exclude, include
 from kneeimg.cli.frame import CommandGroup
+from kneeimg.cli.freeze import lock, unlock
 from kneeimg.cli.inspect import inspect
 from kneeimg.cli.measure import measure_app
 from kneeimg.cli.report import report
@@ -73,4 +77,11 @@ app.command()(evaluate)
 app.command()(change)
 app.command()(report)
 app.command()(trial)
+app.command()(exclude)
+app.command()(include)
+app.command()(blind)
+app.command()(unblind)
+app.command()(lock)
+app.command()(unlock)
+app.add_typer(audit_app, name="audit")
 app.command()(codes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import (
+    User,
     echo_json,
     number,
     refusals,
@@ -35,6 +36,7 @@ def change(
         Path | None, typer.Option("-o", "--out", help="Also write change maps and pictures here.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    user: User = "",
 ) -> None:
     """Change of cartilage between two visits of one knee.
 
@@ -50,7 +52,10 @@ def change(
     with refusals(as_json):
         result = change_between(baseline, followup, side, days, scheme)
         if out is not None:
-            write_change(result, followup, out)
+            from kneeimg.batch.derived import recorded
+
+            with recorded(out, "change.measured", user=user, inputs=(baseline, followup)):
+                write_change(result, followup, out)
     change = result.change
     if as_json:
         echo_json(

@@ -7,21 +7,27 @@ from typing import Annotated
 
 import typer
 
-from kneeimg.cli.frame import refusals
+from kneeimg.cli.frame import User, refusals
 
 
 def report(
     out: Annotated[
         Path, typer.Argument(help="Results folder that `kneeimg run` wrote.", exists=True)
     ],
+    user: User = "",
 ) -> None:
     """Write report/index.html again from the tables and pictures of a results folder.
 
-    Nothing is measured again. Example: kneeimg report RESULTS
+    Nothing is measured again. Locked results refuse. Example: kneeimg report RESULTS
 
     For research. Not for diagnosis.
     """
+    from kneeimg.batch.derived import recorded
+    from kneeimg.io.freeze import require_results
     from kneeimg.report.html import write_report
 
     with refusals():
-        typer.echo(f"wrote {write_report(out)}")
+        require_results(out)
+        with recorded(out, "report.written", user=user):
+            written = write_report(out)
+    typer.echo(f"wrote {written}")

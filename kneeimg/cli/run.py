@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import echo_json, refusals, table
+from kneeimg.cli.frame import Reason, User, echo_json, refusals, table
 from kneeimg.core.anatomy import Side
 
 if TYPE_CHECKING:
@@ -32,19 +32,27 @@ def run(
         int,
         typer.Option(min=0, help="Processes side by side; 0 = as the machine and memory allow."),
     ] = 0,
-    force: Annotated[bool, typer.Option(help="Measure again what is already done.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", "--redo", help="Measure again what is done; needs --reason."),
+    ] = False,
+    reason: Reason = "",
+    user: User = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Measure every knee below INPUT: tables, maps, change between visits and a report.
 
     Stop it at any time and start it again: finished cases are verified and kept. One refused scan
-    never stops the others; disposition.csv lists each with a reason code.
+    never stops the others; disposition.csv lists each with a reason code. What is done stands in
+    RESULTS/audit.jsonl (`kneeimg audit show RESULTS`); locked results refuse.
 
     Examples:
 
       kneeimg run SCANS -o RESULTS
 
       kneeimg run SCANS -o RESULTS --study study.toml --workers 4
+
+      kneeimg run SCANS -o RESULTS --redo --reason "masks of P07 were redrawn"
 
     Exit status: 0 all measured, 2 some cases refused, 3 all refused, 4 environment.
 
@@ -61,6 +69,8 @@ def run(
             workers=workers,
             force=force,
             progress=progress,
+            reason=reason,
+            user=user,
         )
     show_summary(summary, out, as_json)
     raise typer.Exit(summary.exit_status)

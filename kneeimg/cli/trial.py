@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kneeimg.cli.frame import echo_json, refusals, show_finding, table
+from kneeimg.cli.frame import User, echo_json, refusals, show_finding, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,7 @@ def trial(
         bool, typer.Option("--mixed", help="Also a mixed model over all visits (large-sample).")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the statistics as JSON.")] = False,
+    user: User = "",
 ) -> None:
     """Compare the arms of a finished study. The only command that reads the sealed arms.
 
@@ -76,13 +77,16 @@ def trial(
 
     For research. Not for diagnosis.
     """
+    from kneeimg.batch.derived import recorded
     from kneeimg.pipeline.adam import write_unblinded_adknee
     from kneeimg.pipeline.trial import analyse_trial, exclusion_findings
 
     with refusals(as_json):
         chosen = _settings(settings, visit, all_visits, reference, mixed)
+        read = (arms, *(clinical or ()))
         then = (write_unblinded_adknee,)
-        result = analyse_trial(out, arms, clinical or (), chosen, target=target, then=then)
+        with recorded(target or out, "trial.analysed", user=user, inputs=read):
+            result = analyse_trial(out, arms, clinical or (), chosen, target=target, then=then)
     if as_json:
         echo_json({**result.statistics, "primary_results": _primary(result)})
     else:

@@ -19,7 +19,7 @@ from kneeimg.core.visit import Visit
 from kneeimg.errors import Behaviour, Finding, InputError, ReasonCode, behaviour
 
 Kind = Literal["mri", "film"]
-KneeStatus = Literal["measured", "refused", "skipped", "missing"]
+KneeStatus = Literal["measured", "refused", "skipped", "missing", "excluded"]
 
 #: Stands at the top of every results folder and says that kneeimg made it.
 DESCRIPTION = "dataset_description.json"

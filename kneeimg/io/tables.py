@@ -113,7 +113,7 @@ class DispositionRow:
     participant, visit, side, kind : Study ids; empty where unknown.
     source : Path relative to INPUT, or the study id when there is no file.
     series_uid_hash : Names the series without its UID.
-    status : "measured", "refused", "skipped" or "missing".
+    status : "measured", "refused", "skipped", "missing" or "excluded".
     finding : Why; None for a measured scan without remarks.
     """
 

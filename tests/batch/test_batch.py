@@ -106,7 +106,7 @@ def test_other_input_other_settings_and_force_measure_again(
     assert _rows(out / "tables/measurements.csv")[0]["value"] == "25.0"
     other = replace(plan, cases=tuple(other_settings(case) for case in plan.cases))
     assert run(other, out).n_reused == 0
-    assert run(other, out, force=True).n_reused == 0
+    assert run(other, out, force=True, reason="test of force").n_reused == 0
     assert run(other, out).n_reused == 2
 
 

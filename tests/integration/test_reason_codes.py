@@ -21,6 +21,7 @@ _SERIES, _FILMS = "io/test_dicom_series.py", "io/test_dicom_films.py"
 _FINDER, _PLANS = "segment/test_film.py", "pipeline/test_planning.py"
 _TRIAL, _ARMS = "pipeline/test_trial_analysis.py", "trial/test_sealed_arms.py"
 _CLINICAL, _NUMBERS = "trial/test_clinical_tables.py", "trial/statistics/test_trial_statistics.py"
+_AUDIT = "batch/test_audit_run.py"
 _KNEES, _HERE = "measure/test_morphometry.py", "integration/test_reason_codes.py"
 
 #: Code to the test whose fixture makes it appear.
@@ -151,6 +152,15 @@ PROOFS = {
         "test_full_disk_stops_with_a_code_and_keeps_old_results",
     ),
     "OUTPUT_CHANGED": (_HERE, "test_results_that_are_no_longer_ours"),
+    "EXCLUDED": (_AUDIT, "test_exclusion_empties_the_rows_and_the_next_run_agrees"),
+    "NO_SUCH_SCAN": (_AUDIT, "test_only_a_measured_scan_can_be_excluded"),
+    "REASON_MISSING": (_AUDIT, "test_force_needs_a_reason_and_records_old_and_new"),
+    "LOCKED": (_AUDIT, "test_locked_results_refuse_every_writer"),
+    "AUDIT_BROKEN": (_AUDIT, "test_a_broken_log_stops_a_run_before_it_writes"),
+    "AUDIT_NOTE": (
+        "io/test_audit_log.py",
+        "test_an_unended_run_and_a_clock_that_went_back_are_noted",
+    ),
     "INTERNAL_ERROR": (
         "batch/test_batch.py",
         "test_every_planned_measurement_has_exactly_one_row",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NOTICE = "Research use only, not for diagnosis"
 DPI = 100
+#: The heading lies in this many rows at the top of every figure, and nothing else does.
+HEADING_BAND_PX = 34
 
 _STYLE: Mapping[str, object] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs everywhere
