@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kneeimg.batch.derived import DerivedFiles
+from kneeimg.batch.finish import write_wide
 from kneeimg.core.audit import Entry
 from kneeimg.core.audit_history import (
     EXCLUDED,
@@ -26,7 +27,7 @@ from kneeimg.io.audit_log import AuditLog, broken
 from kneeimg.io.exclusive import only_writer
 from kneeimg.io.freeze import require_reason, require_results, require_unlocked
 from kneeimg.io.results import KneeRecord
-from kneeimg.io.tables import DISPOSITION_COLUMNS, csv_text, wide_rows, write_csv, write_parquet
+from kneeimg.io.tables import DISPOSITION_COLUMNS, csv_text, write_csv, write_parquet
 from kneeimg.pipeline.cases import CaseReport
 
 EXCLUSIONS_FILE = "exclusions.csv"
@@ -182,7 +183,7 @@ def apply_to_tables(out: Path, log: AuditLog) -> None:
     tables = out / "tables"
     rows = _rewrite(tables / "measurements", lambda row: _blank_measurement(row, standing))
     if rows:
-        write_csv(tables / "measurements_wide.csv", *wide_rows(rows))
+        write_wide(tables, rows)
     _rewrite(tables / "change", lambda row: _blank_change(row, standing))
     disposition = [_blank_disposition(row, standing) for row in read_rows(out / "disposition.csv")]
     columns = tuple(disposition[0]) if disposition else DISPOSITION_COLUMNS

@@ -107,10 +107,7 @@ def write_tables(
     tables = out / "tables"
     write_csv(tables / "measurements.csv", MEASUREMENT_COLUMNS, rows)
     write_parquet(tables / "measurements.parquet", MEASUREMENT_COLUMNS, rows)
-    columns, wide = wide_rows(rows)
-    write_csv(tables / "measurements_wide.csv", columns, wide)
-    measured = columns[len(WIDE_KEYS) :]
-    write_parquet(tables / "measurements_wide.parquet", columns, wide, more_floats=measured)
+    write_wide(tables, rows)
     write_csv(tables / "change.csv", CHANGE_COLUMNS, changes)
     write_parquet(tables / "change.parquet", CHANGE_COLUMNS, changes)
     write_csv(out / "disposition.csv", DISPOSITION_COLUMNS, disposition)
@@ -119,6 +116,14 @@ def write_tables(
     else:
         write_adam(out / ADAM_FOLDER, adknee(rows, changes, analysis), analysis)
     return len(rows)
+
+
+def write_wide(tables: Path, rows: Sequence[Row]) -> None:
+    """Both forms of the table with one line per knee and visit."""
+    columns, wide = wide_rows(rows)
+    write_csv(tables / "measurements_wide.csv", columns, wide)
+    measured = columns[len(WIDE_KEYS) :]
+    write_parquet(tables / "measurements_wide.parquet", columns, wide, more_floats=measured)
 
 
 def absent_rows(absent: Sequence[Absent]) -> list[dict[str, str]]:
