@@ -14,9 +14,16 @@ from kneeimg.errors import OutputError
 
 if TYPE_CHECKING:
     from kneeimg.batch import BatchSummary
+    from kneeimg.demo.check import DemoCheck
     from kneeimg.demo.compare import Comparison
+    from kneeimg.demo.plan import DemoTrial
 
 Progress = Callable[[int, int, str], None]
+
+#: Seconds that one process takes for one visit (written, measured, compared) of either size, on the
+#: machine of docs/accuracy.md; a mask with errors is drawn a second time.
+_SECONDS_PER_VISIT = 13.5
+_SECONDS_PER_ERROR = 1.5
 
 
 @dataclass(frozen=True)
@@ -28,30 +35,49 @@ class DemoResult:
     results : Folder of the pipeline's output.
     summary : Of the batch.
     comparisons : True against measured.
+    check : Whether the planted faults were found, nothing else was, and the truth was covered.
     """
 
     results: Path
     summary: BatchSummary
     comparisons: tuple[Comparison, ...]
+    check: DemoCheck
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "summary": self.summary.to_json(),
             "comparisons": {c.title: c.to_json() for c in self.comparisons},
+            "check": self.check.to_json(),
         }
 
 
+def expected_minutes(trial: DemoTrial, workers: int = 0) -> int:
+    """About how long a trial takes from an empty folder, in whole minutes."""
+    from kneeimg.batch.workers import default_workers
+
+    seconds = _SECONDS_PER_VISIT + (_SECONDS_PER_ERROR if trial.error else 0.0)
+    return max(1, round(len(trial.scans()) * seconds / (workers or default_workers()) / 60.0))
+
+
 def run_demo(
-    out: Path, *, people: int = 6, workers: int = 0, progress: Progress | None = None
+    out: Path,
+    *,
+    trial: DemoTrial | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> DemoResult:
     """Write the trial to OUT/input, measure it into OUT/results, compare with the truth.
 
     Parameters
     ----------
     out : Folder; finished parts of an earlier run in it are kept.
-    people : Number of participants.
+    trial : Size and faults; None for `plan.SMALL`.
     workers : Processes side by side; 0 = as the machine allows.
+
+    Returns
+    -------
+    DemoResult. OUT/demo-check.csv and OUT/demo-coverage.csv hold what was checked.
 
     Raises
     ------
@@ -59,9 +85,12 @@ def run_demo(
         If `out` cannot be written.
     """
     from kneeimg.batch import run_study
+    from kneeimg.demo.check import check_demo, write_check
     from kneeimg.demo.compare import read_tables
     from kneeimg.demo.disk import write_trial
+    from kneeimg.demo.plan import SMALL
 
+    trial = trial or SMALL
     source, results = out / "input", out / "results"
     try:
         source.mkdir(parents=True, exist_ok=True)
@@ -69,7 +98,7 @@ def run_demo(
         raise OutputError(
             "the demo folder cannot be made", where=str(out), found=str(error)
         ) from error
-    write_trial(source, people=people, workers=workers, progress=progress)
+    write_trial(source, trial, workers=workers, progress=progress)
     summary = run_study(
         source / "scans",
         results,
@@ -77,5 +106,7 @@ def run_demo(
         workers=workers,
         progress=progress,
     )
-    comparisons = read_tables(source / "truth.csv", source / "arms.csv", results)
-    return DemoResult(results, summary, comparisons)
+    tables = read_tables(source, results)
+    check = check_demo(trial, tables)
+    write_check(check, out)
+    return DemoResult(results, summary, tables.comparisons(), check)

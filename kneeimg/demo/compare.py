@@ -1,7 +1,12 @@
-"""True against measured: what the pipeline found in the synthetic trial, beside what is there."""
+"""True against measured: what the pipeline found in the synthetic trial, beside what is there.
+
+Two questions: how far is a single value off, and does the interval that an analyst would state
+around a mean change hold the true one?
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ["participant", "kind", "region", "quantity"]
+KEYS = ["participant", "side", "kind", "region", "quantity"]
 
 #: Rows of the two tables: kind, region, quantity; all in mm.
 SHOWN = (
@@ -63,16 +68,23 @@ def compare_values(truth: pd.DataFrame, measurements: pd.DataFrame) -> Compariso
     return Comparison("True against measured, every visit", columns, tuple(rows))
 
 
-def compare_change(truth: pd.DataFrame, change: pd.DataFrame, arms: pd.DataFrame) -> Comparison:
-    """Change since baseline per arm and visit, in µm."""
-    true_change = truth.merge(
-        truth[truth.visit == "BL"].drop(columns="visit"), on=KEYS, suffixes=("", "_baseline")
-    ).assign(true_change=lambda t: t["value"] - t["value_baseline"])
+def joined_change(truth: pd.DataFrame, change: pd.DataFrame, arms: pd.DataFrame) -> pd.DataFrame:
+    """True and found change since baseline of every planned follow-up, with the arm.
+
+    A follow-up without a value has NaN in `change`, as in the change table.
+    """
+    baseline = truth[truth["visit"] == "BL"].drop(columns="visit")
+    since = truth.merge(baseline, on=KEYS, suffixes=("", "_baseline"))
+    since["true_change"] = since["value"] - since["value_baseline"]
     found = change.rename(columns={"visit_to": "visit"})
-    both = true_change[[*KEYS, "visit", "true_change"]].merge(
+    both = since[[*KEYS, "visit", "true_change"]].merge(
         found, on=[*KEYS, "visit"], validate="one_to_one"
     )
-    both = both.merge(arms, on="participant")
+    return both.merge(arms, on="participant")
+
+
+def compare_change(both: pd.DataFrame) -> Comparison:
+    """Change since baseline per arm and visit, in µm, from :func:`joined_change`."""
     rows = []
     for arm in sorted(both.arm.unique()):
         for visit in sorted(both.visit.unique()):
@@ -87,8 +99,8 @@ def compare_change(truth: pd.DataFrame, change: pd.DataFrame, arms: pd.DataFrame
                         visit,
                         f"{region} {quantity}",
                         f"{error.notna().sum()} of {len(part)}",
-                        f"{1000 * part['true_change'].mean():+.0f}",
-                        f"{1000 * part['change'].mean():+.0f}",
+                        _mean_um(part["true_change"]),
+                        _mean_um(part["change"]),
                         *_spread(error),
                     )
                 )
@@ -97,6 +109,12 @@ def compare_change(truth: pd.DataFrame, change: pd.DataFrame, arms: pd.DataFrame
         *("bias µm", "SD µm", "worst µm"),
     )
     return Comparison("True against measured, change since baseline", columns, tuple(rows))
+
+
+def _mean_um(values_mm: pd.Series[Any]) -> str:
+    """Signed mean in µm, "-" without a value."""
+    known = values_mm.dropna()
+    return f"{1000 * known.mean():+.0f}" if len(known) else "-"
 
 
 def _spread(error_um: pd.Series[Any]) -> tuple[str, str, str]:
@@ -108,12 +126,136 @@ def _spread(error_um: pd.Series[Any]) -> tuple[str, str, str]:
     return (f"{known.mean():+.0f}", sd, f"{known.abs().max():.0f}")
 
 
-def read_tables(truth_file: Path, arms_file: Path, results: Path) -> tuple[Comparison, ...]:
-    """Both tables from the files on disk, as a trial analyst would make them."""
+@dataclass(frozen=True)
+class Coverage:
+    """Whether the true mean change of an arm lies in the interval around the measured one.
+
+    Attributes
+    ----------
+    arm, visit, kind, region, quantity : Whose change.
+    n : Participants with a measured change.
+    true_mm : Their true mean change.
+    found_mm, low_mm, high_mm : Measured mean change and its 95 % interval (Student's t over
+        participants).
+    within_sdc : Participants whose true change lies within the smallest detectable change of the
+        measured one; None where the table has no SDC.
+    """
+
+    arm: str
+    visit: str
+    kind: str
+    region: str
+    quantity: str
+    n: int
+    true_mm: float
+    found_mm: float
+    low_mm: float
+    high_mm: float
+    within_sdc: int | None
+
+    @property
+    def covered(self) -> bool:
+        """Whether the interval holds the truth."""
+        return self.low_mm <= self.true_mm <= self.high_mm
+
+
+def mean_interval(values: list[float]) -> tuple[float, float]:
+    """95 % interval of a mean, Student's t; unbounded with fewer than two values.
+
+    >>> low, high = mean_interval([1.0, 2.0, 3.0])
+    >>> round(low, 4), round(high, 4)
+    (-0.4841, 4.4841)
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return -math.inf, math.inf
+    mean = math.fsum(values) / n
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = float(t.ppf(0.975, n - 1)) * math.sqrt(variance / n)
+    return mean - half, mean + half
+
+
+def coverage(both: pd.DataFrame) -> tuple[Coverage, ...]:
+    """Every arm, follow-up visit and region: mean thickness, and joint-space width on films.
+
+    Parameters
+    ----------
+    both : From :func:`joined_change`.
+    """
+    judged = both[both["quantity"].isin(("ThCtAB_aMe", "mJSW")) & (both["visit"] != "BL")]
+    keys = ["arm", "visit", "kind", "region", "quantity"]
+    cells = (
+        _cell(tuple(map(str, key)), rows.dropna(subset=["change", "true_change"]))
+        for key, rows in judged.groupby(keys, sort=True)
+    )
+    return tuple(cell for cell in cells if cell is not None)
+
+
+def _cell(key: tuple[str, ...], rows: pd.DataFrame) -> Coverage | None:
+    if len(rows) < 2:
+        return None
+    found = [float(value) for value in rows["change"]]
+    low, high = mean_interval(found)
+    arm, visit, kind, region, quantity = key
+    error = (rows["change"] - rows["true_change"]).abs()
+    known = rows["sdc"].notna()
+    return Coverage(
+        arm=arm,
+        visit=visit,
+        kind=kind,
+        region=region,
+        quantity=quantity,
+        n=len(rows),
+        true_mm=float(rows["true_change"].mean()),
+        found_mm=math.fsum(found) / len(found),
+        low_mm=low,
+        high_mm=high,
+        within_sdc=int((error <= rows["sdc"]).sum()) if known.all() else None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class DemoTables:
+    """The demo's truth and what the pipeline made of it, as a trial analyst would read them.
+
+    Attributes
+    ----------
+    truth, arms : From OUT/input.
+    measured, change, disposition : From OUT/results; text cells are strings.
+    """
+
+    truth: pd.DataFrame
+    arms: pd.DataFrame
+    measured: pd.DataFrame
+    change: pd.DataFrame
+    disposition: pd.DataFrame
+
+    def joined(self) -> pd.DataFrame:
+        """True and found change."""
+        return joined_change(self.truth, self.change, self.arms)
+
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Both printed tables."""
+        return compare_values(self.truth, self.measured), compare_change(self.joined())
+
+
+def read_tables(source: Path, results: Path) -> DemoTables:
+    """Read what :func:`kneeimg.demo.run_demo` and the pipeline wrote.
+
+    Parameters
+    ----------
+    source : OUT/input.
+    results : OUT/results.
+    """
     import pandas as pd
 
-    truth, arms = pd.read_csv(truth_file), pd.read_csv(arms_file)
     tables = results / "tables"
-    measured = pd.read_parquet(tables / "measurements.parquet")
-    change = pd.read_parquet(tables / "change.parquet")
-    return compare_values(truth, measured), compare_change(truth, change, arms)
+    return DemoTables(
+        truth=pd.read_csv(source / "truth.csv"),
+        arms=pd.read_csv(source / "arms.csv"),
+        measured=pd.read_parquet(tables / "measurements.parquet"),
+        change=pd.read_parquet(tables / "change.parquet"),
+        disposition=pd.read_csv(results / "disposition.csv", dtype=str, keep_default_na=False),
+    )

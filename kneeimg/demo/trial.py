@@ -1,11 +1,11 @@
-"""The people of the synthetic trial: two arms, three visits, every value known.
+"""The people of the synthetic trial: two arms, every value known at every visit.
 
 No patient is in it. Everything follows from one seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -24,14 +24,29 @@ ARMS = ("secretome", "secretome + PRGF")
 
 @dataclass(frozen=True)
 class DemoVisit:
-    """Target day of a visit, and the share of a year's change that has happened by then."""
+    """A planned visit.
+
+    Attributes
+    ----------
+    name, day, window_days : As in the study file.
+    share : Share of a year's change that has happened by then.
+    """
 
     name: str
     day: int
     share: float
+    window_days: int = 14
 
 
-VISITS = (DemoVisit("BL", 0, 0.0), DemoVisit("M06", 182, 0.5), DemoVisit("M12", 365, 1.0))
+#: Visits of the small demo and of the whole trial.
+VISITS = (DemoVisit("BL", 0, 0.0), DemoVisit("M06", 182, 0.5, 21), DemoVisit("M12", 365, 1.0, 28))
+TRIAL_VISITS = (
+    DemoVisit("BL", 0, 0.0),
+    DemoVisit("M01", 30, 30 / 365),
+    DemoVisit("M03", 91, 91 / 365),
+    DemoVisit("M06", 182, 0.5, 21),
+    DemoVisit("M12", 365, 1.0, 28),
+)
 
 #: Change in mm after a year. The first arm goes on losing cartilage in the medial compartment, the
 #: second regains a little. Real changes are smaller; these are large enough to be told apart in
@@ -71,14 +86,24 @@ class DemoPerson:
     film: FilmKnee
     seed: int
 
-    def scan_date(self, visit: DemoVisit) -> date:
-        """The visit's target day, up to six days late."""
+    def scan_day(self, visit: DemoVisit) -> int:
+        """Days since baseline: the visit's target day, up to six days late."""
         late = int(np.random.default_rng([self.seed, visit.day]).integers(0, 7)) if visit.day else 0
-        return BASELINE + timedelta(days=visit.day + late)
+        return visit.day + late
 
-    def knee(self, visit: DemoVisit) -> KneePhantom:
-        """The knee at a visit, in the pose in which it lay in the scanner."""
-        rng = np.random.default_rng([self.seed, visit.day, 1])
+    def scan_date(self, visit: DemoVisit) -> date:
+        """Date of the visit."""
+        return BASELINE + timedelta(days=self.scan_day(visit))
+
+    def knee(self, visit: DemoVisit, *, entropy: Sequence[int] | None = None) -> KneePhantom:
+        """The knee at a visit, in the pose in which it lay in the scanner.
+
+        Parameters
+        ----------
+        visit : When.
+        entropy : Of the pose; None for that of the visit, something else for a repeated scan.
+        """
+        rng = np.random.default_rng(entropy or [self.seed, visit.day, 1])
         base = KneePhantom(self.side, self.thickness, denuded=self.denuded)
         change = {plate: mm * visit.share for plate, mm in self.year_change_mm.items()}
         return replace(

@@ -27,6 +27,7 @@ from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import RigidTransform
 from kneeimg.errors import GeometryError
 from kneeimg.phantoms.bones import CartilageBone
+from kneeimg.phantoms.boundary_error import BoundaryError, RoughSheet
 from kneeimg.phantoms.canvas import Canvas
 from kneeimg.phantoms.cartilage import DenudedPatch, PlateThickness, Sheet
 from kneeimg.phantoms.femur import Femur, FemurShape
@@ -218,13 +219,23 @@ class KneePhantom:
 
     # ---- voxels
 
-    def label_map(self, grid: Grid, *, hard: bool = False) -> LabelMap:
+    def label_map(
+        self,
+        grid: Grid,
+        *,
+        hard: bool = False,
+        error: BoundaryError | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> LabelMap:
         """The knee on a voxel grid.
 
         Parameters
         ----------
         grid : Where the voxels lie, scanner LPS+ mm.
         hard : Whole voxels by what lies at their centres, instead of exact voxel fractions.
+        error : How far the boundaries of bones and cartilage are drawn from where they are; None
+            draws them exactly. `truth` is of the knee, not of the drawing.
+        rng : Source of that error; needed with it.
 
         Returns
         -------
@@ -235,7 +246,8 @@ class KneePhantom:
         raster = Raster(np.linalg.inv(self.to_scanner) @ grid.affine, grid.shape)
         canvas = Canvas(grid)
         for bone, sheet in self.sheets.items():
-            canvas.draw(bone_and_cartilage(raster, sheet, hard=hard), bone.tissue, bone.cartilage)
+            drawn = _as_drawn(sheet, error, rng)
+            canvas.draw(bone_and_cartilage(raster, drawn, hard=hard), bone.tissue, bone.cartilage)
         for tissue, meniscus in self._menisci.items():
             canvas.draw(bone_and_cartilage(raster, meniscus, hard=hard), tissue)
         canvas.draw(bone_and_cartilage(raster, self._fibula, hard=hard), Tissue.FIBULA)
@@ -311,6 +323,17 @@ class KneePhantom:
             plates |= dict(zip(own, values, strict=False))
             parts |= dict(zip(cut, values[len(own) :], strict=True))
         return plates, parts
+
+
+def _as_drawn(
+    sheet: Sheet, error: BoundaryError | None, rng: np.random.Generator | None
+) -> Sheet | RoughSheet:
+    """The sheet itself, or with the errors of a segmenter."""
+    if error is None:
+        return sheet
+    if rng is None:
+        raise ValueError("a boundary error needs a source of randomness (rng)")
+    return RoughSheet(sheet, error, rng)
 
 
 def _borders(bone: CartilageBone, plate: Plate, femur_fraction: float) -> Borders:

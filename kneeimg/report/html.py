@@ -1,6 +1,7 @@
-"""The static report: one page for the study, one for each participant, no network, no clock.
+"""The static report: a page for the study, for each participant and, once unblinded, by arm.
 
-Pages refer to the pictures of the scans by relative address, so the results folder moves as one.
+No network, no clock. Pages refer to the pictures of the scans by relative address, so the results
+folder moves as one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 from kneeimg import __version__
 from kneeimg.core.anatomy import Side
 from kneeimg.errors import OutputError, ReasonCode
-from kneeimg.report import glossary, overview, person
-from kneeimg.report.overview import distinct
+from kneeimg.report import flow, glossary, overview, person, summaries, trial_page
+from kneeimg.report.methods import methods, methods_paragraph
+from kneeimg.report.plots import FOLDER, Plot, group_plots, map_strip
 from kneeimg.report.results import Results, read_results
+from kneeimg.report.trial_plots import trial_plots
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _HERE = Path(__file__).resolve().parent
 _TEMPORARY_SUFFIX = ".kneeimg-tmp"  # cleared away with all others by the next run
-_COURSES = "pictures"
+_TRIAL_PAGE = "trial.html"
 
 
 def write_report(out: Path) -> Path:
@@ -52,11 +55,12 @@ def write_report(out: Path) -> Path:
     for name, content in render_report(read_results(out)):
         _write(folder / name, content)
         written.add(folder / name)
-    for old in [*folder.glob("sub-*.html"), *folder.glob(f"{_COURSES}/*.png")]:
-        if old not in written:  # of a participant who is no longer in the tables
+    old_pages = [*folder.glob("sub-*.html"), *folder.glob(_TRIAL_PAGE)]
+    for old in [*old_pages, *folder.glob(f"{FOLDER}/*.png")]:
+        if old not in written:  # of a participant or an analysis that is no longer in the tables
             old.unlink()
     with contextlib.suppress(OSError):
-        (folder / _COURSES).rmdir()  # only when it is empty
+        (folder / FOLDER).rmdir()  # only when it is empty
     return folder / "index.html"
 
 
@@ -66,33 +70,89 @@ def render_report(results: Results) -> Iterator[tuple[str, bytes]]:
     The index comes last so that it never names a page that is not there yet.
     """
     people = overview.participants(results)
+    thumbs: list[Thumb] = []
     for number, participant in enumerate(people):
         knees = []
         for knee in person.knees(results, participant):
-            name = f"{_COURSES}/sub-{participant}_{knee.side}_course.png"
-            picture = _course(results, participant, knee)
-            if picture is not None:
-                yield name, picture
-                knee = replace(knee, course=name)
-            knees.append(knee)
-        before, after = people[:number][-1:], people[number + 1 :][:1]
-        page = _page(
-            "participant.html.j2",
+            drawn = list(_knee_pictures(results, participant, knee))
+            yield from ((name, content) for _, name, content in drawn)
+            names = {role: name for role, name, _ in drawn}
+            knees.append(replace(knee, course=names.get("course", ""), strip=names.get("maps", "")))
+            if "thumb" in names:
+                thumbs.append(Thumb(participant, knee.side, names["thumb"]))
+        yield f"sub-{participant}.html", _person_page(results, people, number, knees)
+    plots = []
+    for plot in group_plots(results):
+        yield plot.name, plot.png
+        plots.append(plot)
+    if results.trial:
+        yield from _trial_page(results)
+    yield "index.html", _page("index.html.j2", _index(results, people, plots, thumbs))
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """A small picture of the maps of one knee."""
+
+    participant: str
+    side: str
+    name: str
+
+
+def _knee_pictures(
+    results: Results, participant: str, knee: person.Knee
+) -> Iterator[tuple[str, str, bytes]]:
+    """Role, name and content of what is drawn of one knee from tables and pictures."""
+    from kneeimg.report.figures import thumbnail
+
+    stem = f"{FOLDER}/sub-{participant}_{knee.side}"
+    course = _course(results, participant, knee)
+    if course is not None:
+        yield "course", f"{stem}_course.png", course
+    strip = map_strip(results, participant, knee.side) if knee.side else None
+    if strip is not None:
+        yield "maps", f"{stem}_maps.png", strip
+        yield "thumb", f"{stem}_thumb.png", thumbnail(strip)
+
+
+def _person_page(
+    results: Results, people: list[str], number: int, knees: list[person.Knee]
+) -> bytes:
+    participant = people[number]
+    refused = overview.refusals(results.disposition)
+    return _page(
+        "participant.html.j2",
+        _shared(results)
+        | {
+            "participant": participant,
+            "knees": knees,
+            "refusals": [r for r in refused if r.participant == participant],
+            "previous": "".join(people[:number][-1:]),
+            "next": "".join(people[number + 1 :][:1]),
+        },
+    )
+
+
+def _trial_page(results: Results) -> Iterator[tuple[str, bytes]]:
+    """The page by arm and its plots."""
+    plots: dict[str, list[Plot]] = {}
+    for section, plot in trial_plots(results.trial):
+        yield plot.name, plot.png
+        plots.setdefault(section, []).append(plot)
+    yield (
+        _TRIAL_PAGE,
+        _page(
+            "trial.html.j2",
             _shared(results)
             | {
-                "participant": participant,
-                "knees": knees,
-                "refusals": [
-                    r
-                    for r in overview.refusals(results.disposition)
-                    if r.participant == participant
-                ],
-                "previous": "".join(before),
-                "next": "".join(after),
+                "plots": plots,
+                "sections": trial_page.sections(results.trial),
+                "arms": trial_page.arms_of(results.trial),
+                "visits": list(trial_page.analysed_visits(results.trial)),
+                "methods_text": methods_paragraph(results),
             },
-        )
-        yield f"sub-{participant}.html", page
-    yield "index.html", _page("index.html.j2", _index(results, people))
+        ),
+    )
 
 
 def _course(results: Results, participant: str, knee: person.Knee) -> bytes | None:
@@ -117,7 +177,9 @@ def _shared(results: Results) -> dict[str, Any]:
     }
 
 
-def _index(results: Results, people: list[str]) -> dict[str, Any]:
+def _index(
+    results: Results, people: list[str], plots: list[Plot], thumbs: list[Thumb]
+) -> dict[str, Any]:
     """Values of the first page."""
     visits = overview.visit_order(
         results, [*results.disposition["visit"], *results.measurements["visit"]]
@@ -125,6 +187,13 @@ def _index(results: Results, people: list[str]) -> dict[str, Any]:
     groups = overview.group_change(results)
     return _shared(results) | {
         "people": people,
+        "plots": plots,
+        "thumbs": thumbs,
+        "flows": flow.flow_diagrams(results),
+        "flow_texts": flow.flow_sentences(results),
+        "progression": summaries.film_progression(results),
+        "methods_text": methods_paragraph(results),
+        "has_trial": bool(results.trial),
         "counts": overview.counts(results),
         "refusals": overview.refusals(results.disposition),
         "skipped": overview.skipped_codes(results),
@@ -140,24 +209,6 @@ def _index(results: Results, people: list[str]) -> dict[str, Any]:
         "quantities": glossary.QUANTITIES,
         "terms": glossary.TERMS,
     }
-
-
-def methods(results: Results) -> list[tuple[str, str]]:
-    """Name and value of everything that a methods section has to state."""
-    table = results.measurements
-    fractions = sorted({float(f) for f in table["femur_fraction"] if f == f})
-    listed = {
-        "Measured with": [f"kneeimg {v}" for v in distinct(table["software_version"])],
-        "Report written with": [f"kneeimg {__version__}"],
-        "Segmentation (sha256 of the model)": distinct(table["model_sha256"]),
-        "Methods": distinct(table["method"]),
-        "Source of the total subchondral bone area": distinct(table["tab_source"]),
-        "Central part of the femoral condyles": [f"{f:g} of their length" for f in fractions],
-        "Source of the pixel size of films": distinct(table["spacing_source"]),
-        "Smallest detectable change from": distinct(results.change["sdc_source"]),
-        "Runs": [name for name, _ in results.configurations],
-    }
-    return [(name, ", ".join(values) or "not stated") for name, values in listed.items()]
 
 
 @cache

@@ -75,3 +75,27 @@ def change_colours() -> object:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("kneeimg_change", CHANGE_STOPS)
+
+
+#: Class of a single change, as the change table has it.
+CLASS_COLOURS: Mapping[str, str] = {
+    "loss": "#C96410",
+    "gain": "#2F7DB8",
+    "within measurement error": "#AEB6BB",
+    "no repeatability data": "#E4E7E9",
+}
+#: Hatch of a class beside its colour, for a grey print.
+CLASS_HATCHES: Mapping[str, str] = {"loss": "", "gain": "////", "no repeatability data": "...."}
+
+#: Arms in the order of their names: colour, marker, line style.
+ARM_STYLES = (
+    ("#0072B2", "o", "-"),
+    ("#D55E00", "^", "--"),
+    ("#009E73", "s", "-."),
+    ("#CC79A7", "D", ":"),
+)
+SERIES = "#8D979D"
+SDC_BAND = "#DCE3E7"
+GRID_LINE = "#E3E6E8"
+THINNING_MARK = "#4A1F00"
+THICKENING_MARK = "#03213F"

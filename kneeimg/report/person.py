@@ -131,6 +131,7 @@ class Knee:
     parts: tuple[VisitPart, ...]
     change_pictures: tuple[Shown, ...]
     course: str = ""
+    strip: str = ""
 
 
 def knees(results: Results, participant: str) -> list[Knee]:
@@ -164,13 +165,14 @@ def _knee(
     pictures: Sequence[Picture],
 ) -> Knee:
     visits = visit_order(results, [*measured["visit"], *(p.visit for p in pictures)])
+    in_time = sorted(pictures, key=lambda p: visits.index(p.visit) if p.visit in visits else -1)
     return Knee(
         side=side,
         visits=tuple(visits),
         lines=tuple(_lines(measured, visits)),
         changes=tuple(_change_row(row) for row in changed.to_dict("records")),
         parts=tuple(_visit_part(measured, visit, pictures) for visit in visits),
-        change_pictures=tuple(_shown(p, "") for p in pictures if p.kind == "change"),
+        change_pictures=tuple(_shown(p, p.visit) for p in in_time if p.kind == "change"),
     )
 
 
@@ -241,7 +243,9 @@ def _shown(picture: Picture, visit: str) -> Shown:
     side = f"{picture.side} knee" if picture.side else "side unknown"
     if picture.kind == "change":
         name, alt = (
-            "Change of cartilage thickness",
+            f"Change of cartilage thickness, baseline to {visit}"
+            if visit
+            else "Change of cartilage thickness",
             "Loss and gain of cartilage thickness in colour",
         )
     else:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from kneeimg.core.visit import STUDY_ID
 from kneeimg.errors import InputError, ReasonCode
+from kneeimg.report.trial_tables import TrialTables, read_trial_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,8 @@ MEASUREMENT_COLUMNS = (
 CHANGE_COLUMNS = (
     "participant", "side", "kind", "region", "quantity", "visit_from", "visit_to", "days",
     "dtype", "baseline", "followup", "change", "change_pct", "change_per_year", "unit", "status",
-    "reason", "change_class", "sdc", "sdc_source", "tab_source", "registration_rms_mm", "drift",
-    "method", "software_version",
+    "reason", "change_class", "sdc", "sdc_source", "progression", "tab_source",
+    "registration_rms_mm", "drift", "method", "software_version",
 )  # fmt: skip
 DISPOSITION_COLUMNS = (
     "participant", "visit", "side", "kind", "source", "series_uid_hash", "status", "code",
@@ -38,7 +39,7 @@ _NUMBERS = frozenset(
     }
 )  # fmt: skip
 _SIDES = {"L": "left", "R": "right", "X": ""}
-_QUOTED = re.compile(r"^'(?=[=+\-@\t\r])")  # how text that looks like a formula stands in a CSV
+QUOTED = re.compile(r"^'(?=[=+\-@\t\r])")  # how text that looks like a formula stands in a CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,13 @@ class Picture:
 
     Attributes
     ----------
-    participant, visit, side : Study ids; visit is empty for pictures of change, side when unknown.
+    participant, visit, side : Study ids; side is empty when unknown. A picture of change has the
+        visit that is compared with the baseline.
     kind : "mri", "film" or "change".
     role : Last part of the file name, such as "qc", "thickness", "change".
     href : Relative address from a page in OUT/report.
     width, height : Pixels.
+    file : The picture itself.
     """
 
     participant: str
@@ -62,6 +65,7 @@ class Picture:
     href: str
     width: int
     height: int
+    file: Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +79,7 @@ class Results:
     pictures : PNGs by path.
     study : Name of the study.
     configurations : (name, TOML text) of the runs.
+    trial : Tables of the analysis by arm; none before unblinding.
     """
 
     measurements: pd.DataFrame
@@ -83,6 +88,7 @@ class Results:
     pictures: tuple[Picture, ...] = ()
     study: str = ""
     configurations: tuple[tuple[str, str], ...] = field(default=())
+    trial: TrialTables = field(default_factory=lambda: TrialTables({}))
 
 
 def read_results(out: Path) -> Results:
@@ -116,6 +122,7 @@ def read_results(out: Path) -> Results:
             (path.parent.name, path.read_text(encoding="utf-8"))
             for path in sorted(out.glob("run-*/config.toml"))
         ),
+        trial=read_trial_tables(tables / "trial"),
     )
 
 
@@ -136,7 +143,7 @@ def _table(path: Path | None, columns: tuple[str, ...]) -> pd.DataFrame:
         else:
             # As text: "NA" may be a participant, and "001" is one.
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-            frame = frame.replace(_QUOTED, "", regex=True)
+            frame = frame.replace(QUOTED, "", regex=True)
     except (OSError, ValueError) as error:
         raise InputError(
             "a result table cannot be read",
@@ -180,14 +187,20 @@ def _picture(out: Path, path: Path) -> Picture | None:
     side = re.search(r"_side-([LRX])(?=[_.])", path.name)
     return Picture(
         participant=participant,
-        visit="" if longitudinal else parts[1].removeprefix("ses-"),
+        visit=_visit_of(path) if longitudinal else parts[1].removeprefix("ses-"),
         side=_SIDES[side[1]] if side else "",
         kind="change" if longitudinal else ("film" if parts[2] == "xr" else "mri"),
         role=path.stem.rsplit("_", 1)[-1],
         href="../" + quote("/".join(parts)),
         width=size[0],
         height=size[1],
+        file=path,
     )
+
+
+def _visit_of(path: Path) -> str:
+    found = re.search(r"_ses-([A-Za-z0-9-]+)(?=[_.])", path.name)
+    return found[1] if found else ""
 
 
 def _png_size(path: Path) -> tuple[int, int] | None:

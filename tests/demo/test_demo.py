@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,10 @@ import pytest
 
 from kneeimg.demo import DemoResult, run_demo
 from kneeimg.demo.compare import KEYS, read_tables
+from kneeimg.demo.plan import SMALL
 from kneeimg.demo.trial import ARMS, VISITS, demo_people
+
+TWO_PEOPLE = replace(SMALL, people=2)
 
 
 def test_people_are_reproducible_balanced_and_of_both_sides() -> None:
@@ -31,7 +35,7 @@ def test_scan_days_lie_in_their_windows() -> None:
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DemoResult]:
     out = tmp_path_factory.mktemp("demo")
-    return out, run_demo(out, people=2, workers=2)
+    return out, run_demo(out, trial=TWO_PEOPLE, workers=2)
 
 
 @pytest.mark.slow
@@ -63,11 +67,20 @@ def test_measured_thickness_and_change_agree_with_the_truth(
 @pytest.mark.slow
 def test_both_tables_are_printed_for_both_arms(result: tuple[Path, DemoResult]) -> None:
     out, demo = result
-    again = read_tables(out / "input" / "truth.csv", out / "input" / "arms.csv", out / "results")
+    again = read_tables(out / "input", out / "results").comparisons()
     assert again == demo.comparisons
     values, change = again
     assert {row[0] for row in change.rows} == set(ARMS)
     assert all("6 of 6" in row for row in values.rows)
+
+
+@pytest.mark.slow
+def test_nothing_is_flagged_and_the_check_is_written(result: tuple[Path, DemoResult]) -> None:
+    out, demo = result
+    verdicts = {verdict.what: verdict for verdict in demo.check.verdicts}
+    assert verdicts["anything else flagged"].ok
+    with (out / "demo-check.csv").open(newline="") as file:
+        assert [row["what"] for row in csv.DictReader(file)] == list(verdicts)
 
 
 @pytest.mark.slow
@@ -88,6 +101,6 @@ def test_neither_arm_nor_patient_number_reaches_the_results(
 def test_a_second_demo_keeps_what_the_first_made(result: tuple[Path, DemoResult]) -> None:
     out, first = result
     before = {p: p.read_bytes() for p in (out / "results").rglob("*") if p.is_file()}
-    again = run_demo(out, people=2, workers=2)
+    again = run_demo(out, trial=TWO_PEOPLE, workers=2)
     assert again.summary.n_reused == first.summary.n_cases
     assert {p: p.read_bytes() for p in (out / "results").rglob("*") if p.is_file()} == before

@@ -16,10 +16,12 @@ from kneeimg.report.figures.views import (
     VIEWS,
     change_figure,
     change_views,
+    is_sheet,
     paint_change,
     paint_thickness,
     thickness_figure,
     thickness_views,
+    view_box,
 )
 
 RGB = {
@@ -116,6 +118,40 @@ def test_no_change_is_white_loss_is_orange_and_gain_is_blue():
 def test_a_plate_without_change_is_striped():
     surface = plate_surface(VertexState.MEASURED, 2.0, np.nan)
     assert len(painted(surface, paint_change, palette.change_colours(), 1.0)) == 2
+
+
+@pytest.mark.parametrize(
+    "state, ink", [(2, "THINNING_MARK"), (3, "THICKENING_MARK"), (1, None), (0, None)]
+)
+def test_change_beyond_its_error_is_dotted_in_its_own_ink(state, ink):
+    surface = plate_surface(VertexState.MEASURED, 2.0, 0.4)
+    surface = surface.with_fields(change_state=np.full(4, state, dtype=np.uint8))
+    colours = painted(surface, paint_change, palette.change_colours(), 1.0)
+    assert len(colours) == (2 if ink else 1)
+    if ink:
+        mark = np.array(to_rgb(getattr(palette, ink)))
+        assert np.isclose(colours, mark, atol=1e-6).all(axis=1).any()
+
+
+def test_dots_are_explained_only_where_there_are_some():
+    plain = ball()
+    count = len(plain.vertices)
+    nothing = plain.with_fields(change_state=np.zeros(count, dtype=np.uint8))
+    marked = plain.with_fields(change_state=np.ones(count, dtype=np.uint8))
+    for surface, named in ((plain, False), (nothing, False), (marked, True)):
+        figure = change_figure({Bone.PATELLA: surface}, Side.RIGHT)
+        words = [t.get_text() for legend in figure.legends for t in legend.get_texts()]
+        assert ("dotted: change beyond the SDC" in words) is named
+
+
+def test_view_boxes_are_where_the_views_are_drawn():
+    figure = thickness_figure({bone: ball() for bone in Bone}, Side.RIGHT)
+    assert is_sheet(*(round(size * 100) for size in figure.get_size_inches()))
+    for axes, view in zip(figure.axes, VIEWS, strict=False):
+        place = axes.get_position(original=True)
+        left, top, right, bottom = view_box(view.name)
+        assert (left, right) == pytest.approx((place.x0 * 1380, place.x1 * 1380), abs=1)
+        assert (top, bottom) == pytest.approx(((1 - place.y1) * 900, (1 - place.y0) * 900), abs=1)
 
 
 def test_pictures_have_their_size_and_equal_bytes():

@@ -29,10 +29,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH_PX, _HEIGHT_PX = 1380, 900
+#: Where the six places of a sheet lie, as shares of the picture.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.008, 0.992, 0.905, 0.03
+_ACROSS_GAP, _DOWN_GAP = 0.02, 0.085
+#: Ends of the colour bars: the same for every participant and visit, so that maps can be compared.
+THICKNESS_MAX_MM = 4.0
+CHANGE_MAX_MM = 1.0
 _OVERSAMPLING = 2
 _MARGIN_MM = 7.0
 _LIGHT = np.array([-0.30, 0.38, 0.87], dtype=np.float32)  # from the upper left, picture coordinates
 _AMBIENT = 0.62  # colour is data: shading only hints at the form
+
+#: Vertex field that says whether the change exceeds its measurement error, and its codes for
+#: thinning and thickening (`ChangeState` of the change maps).
+_STATE = "change_state"
+_THINNING, _THICKENING = 2, 3
 
 #: Patient directions as LPS unit vectors.
 _DIRECTIONS: Mapping[str, tuple[int, int, int]] = {
@@ -73,7 +84,11 @@ Painter = Callable[[Surface, Seen], Colours]
 
 
 def thickness_views(
-    surfaces: Mapping[Bone, Surface], side: Side, *, title: str = "", vmax_mm: float = 4.0
+    surfaces: Mapping[Bone, Surface],
+    side: Side,
+    *,
+    title: str = "",
+    vmax_mm: float = THICKNESS_MAX_MM,
 ) -> bytes:
     """Cartilage thickness of a knee: femur from three sides, tibia from above, patella behind.
 
@@ -94,14 +109,15 @@ def thickness_views(
 
 
 def change_views(
-    surfaces: Mapping[Bone, Surface], side: Side, *, title: str = "", vmax_mm: float = 1.0
+    surfaces: Mapping[Bone, Surface], side: Side, *, title: str = "", vmax_mm: float = CHANGE_MAX_MM
 ) -> bytes:
     """Change of cartilage thickness in the same views as :func:`thickness_views`.
 
     Parameters
     ----------
     surfaces : Baseline surfaces in patient LPS+ mm with the vertex fields `change_mm` (NaN where
-        there is none) and `plate`.
+        there is none) and `plate`; with `change_state` (2 thinning, 3 thickening beyond
+        the smallest detectable change) those places are dotted.
     side : Which knee.
     title : Heading in study ids.
     vmax_mm : Change at both ends of the colour bar.
@@ -111,7 +127,11 @@ def change_views(
 
 
 def thickness_figure(
-    surfaces: Mapping[Bone, Surface], side: Side, *, title: str = "", vmax_mm: float = 4.0
+    surfaces: Mapping[Bone, Surface],
+    side: Side,
+    *,
+    title: str = "",
+    vmax_mm: float = THICKNESS_MAX_MM,
 ) -> Figure:
     """The figure that :func:`thickness_views` writes."""
     colours: Any = palette.thickness_colours()
@@ -132,7 +152,7 @@ def thickness_figure(
 
 
 def change_figure(
-    surfaces: Mapping[Bone, Surface], side: Side, *, title: str = "", vmax_mm: float = 1.0
+    surfaces: Mapping[Bone, Surface], side: Side, *, title: str = "", vmax_mm: float = CHANGE_MAX_MM
 ) -> Figure:
     """The figure that :func:`change_views` writes."""
     colours: Any = palette.change_colours()
@@ -140,10 +160,12 @@ def change_figure(
     def paint(surface: Surface, seen: Seen) -> Colours:
         return paint_change(surface, seen, colours, vmax_mm)
 
-    swatches = (
+    swatches: tuple[tuple[str, str, str | None], ...] = (
         ("no value at one of the visits", palette.UNDETERMINED, palette.UNDETERMINED_STRIPE),
         ("bone outside the joint surface", palette.BONE, None),
     )
+    if any(np.any(s.fields.get(_STATE, 0)) for s in surfaces.values()):
+        swatches += (("dotted: change beyond the SDC", palette.PAPER, None),)
     figure = _sheet(surfaces, side, paint, title or "Change of cartilage thickness")
     label = "Change of thickness (mm), follow-up − baseline\n← loss                    gain →"
     bar = _colour_bar(figure, colours, (-vmax_mm, vmax_mm), label, "both")
@@ -181,6 +203,10 @@ def paint_change(
     drawn = inside & known
     colour[drawn] = colours(np.clip(share[drawn], 0.0, 1.0))[:, :3]
     _stripe(colour, seen, inside & ~known)
+    if _STATE in surface.fields:
+        state = seen.nearest(surface.fields[_STATE])
+        _dot(colour, seen, drawn & (state == _THINNING), palette.THINNING_MARK)
+        _dot(colour, seen, drawn & (state == _THICKENING), palette.THICKENING_MARK)
     return colour
 
 
@@ -211,6 +237,14 @@ def _stripe(colour: Colours, seen: Seen, where: NDArray[np.bool_]) -> None:
     dark = (seen.rows + seen.columns) % (6 * _OVERSAMPLING) < 2 * _OVERSAMPLING
     colour[where] = _rgb(palette.UNDETERMINED)
     colour[where & dark] = _rgb(palette.UNDETERMINED_STRIPE)
+
+
+def _dot(colour: Colours, seen: Seen, where: NDArray[np.bool_], ink: str) -> None:
+    """Dots on a staggered lattice: the colour below stays readable."""
+    step, size = 9 * _OVERSAMPLING, 2 * _OVERSAMPLING
+    shifted = seen.columns + (seen.rows // step % 2) * (step // 2)
+    on_dot = (seen.rows % step < size) & (shifted % step < size)
+    colour[where & on_dot] = _rgb(ink)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +279,12 @@ def _sheet(surfaces: Mapping[Bone, Surface], side: Side, paint: Painter, title: 
     """Heading and the five views; the sixth place is left for the legend."""
     figure = new_figure(_WIDTH_PX, _HEIGHT_PX)
     layout = figure.add_gridspec(
-        2, 3, left=0.008, right=0.992, top=0.905, bottom=0.03, wspace=0.02, hspace=0.085
-    )
+        2, 3, left=_LEFT, right=_RIGHT, top=_TOP, bottom=_BOTTOM,
+        wspace=_ACROSS_GAP, hspace=_DOWN_GAP,
+    )  # fmt: skip
     drawn = {bone: _with_normals(s) for bone, s in surfaces.items() if len(s.faces)}
-    columns = int(_WIDTH_PX * 0.984 / 3.04)
-    rows = int(_HEIGHT_PX * 0.875 / 2.085)
+    columns = int(_WIDTH_PX * _panel_width())
+    rows = int(_HEIGHT_PX * _panel_height())
     frame = _common_frame(drawn, columns / rows)
     for number, view in enumerate(VIEWS):
         axes = figure.add_subplot(layout[number // 3, number % 3])
@@ -263,6 +298,37 @@ def _sheet(surfaces: Mapping[Bone, Surface], side: Side, paint: Painter, title: 
         write_scale_bar(axes, palette.INK)
     write_heading(figure, title, f"{side} knee · all views to one scale")
     return figure
+
+
+def _panel_width() -> float:
+    return (_RIGHT - _LEFT) / (3 + 2 * _ACROSS_GAP)
+
+
+def _panel_height() -> float:
+    return (_TOP - _BOTTOM) / (2 + _DOWN_GAP)
+
+
+def view_box(name: str) -> tuple[int, int, int, int]:
+    """Where a view lies on every sheet: left, top, right, bottom in pixels from the top left.
+
+    >>> view_box("Femur from below")
+    (467, 85, 913, 463)
+    """
+    place = [view.name for view in VIEWS].index(name)
+    left = _LEFT + (place % 3) * _panel_width() * (1 + _ACROSS_GAP)
+    top = 1 - _TOP + (place // 3) * _panel_height() * (1 + _DOWN_GAP)
+    right, bottom = left + _panel_width(), top + _panel_height()
+    return (
+        round(left * _WIDTH_PX),
+        round(top * _HEIGHT_PX),
+        round(right * _WIDTH_PX),
+        round(bottom * _HEIGHT_PX),
+    )
+
+
+def is_sheet(width: int, height: int) -> bool:
+    """Whether a picture has the size of the sheets that are drawn here."""
+    return (width, height) == (_WIDTH_PX, _HEIGHT_PX)
 
 
 def _with_normals(surface: Surface) -> Surface:
