@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
-from torch.nn.functional import pad, softmax
+from torch.nn.functional import max_pool3d, pad, softmax
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.grid import Grid
@@ -21,6 +22,9 @@ from kneeimg.networks.subpixel import SubpixelNet
 
 #: Classes whose presence makes a place part of the joint: the three cartilages.
 CARTILAGE_CLASSES = (2, 4, 6)
+
+#: Coarse voxels on each side of cartilage over which it is taken to hang together.
+_JOINING = 3
 
 #: Percentiles of the coarse image that become 0 and 1.
 INTENSITY_PERCENTILES = (1.0, 99.0)
@@ -126,8 +130,8 @@ def _precision(device: torch.device, precision: torch.dtype) -> torch.autocast:
 
 def joint_box(coarse: Tensor, spec: CascadeSpec) -> tuple[Triple, Triple] | None:
     """First and last coarse voxel of the cartilage with its margin; None without cartilage."""
-    cartilage = coarse[list(CARTILAGE_CLASSES)].sum(dim=0) > 0.5
-    if not bool(cartilage.any()):
+    cartilage = _main_part(coarse[list(CARTILAGE_CLASSES)].sum(dim=0) > 0.5)
+    if cartilage is None:
         return None
     first, last = [], []
     for axis in range(3):
@@ -137,6 +141,21 @@ def joint_box(coarse: Tensor, spec: CascadeSpec) -> tuple[Triple, Triple] | None
         first.append(max(0, int(hits[0]) - margin))
         last.append(min(cartilage.shape[axis] - 1, int(hits[-1]) + margin))
     return (first[0], first[1], first[2]), (last[0], last[1], last[2])
+
+
+def _main_part(cartilage: Tensor) -> Tensor | None:
+    """The cartilage of one joint: what hangs together across gaps of a few voxels; None if empty.
+
+    A speck of false cartilage far away would make the joint as large as the view.
+    """
+    if not bool(cartilage.any()):
+        return None
+    near = max_pool3d(cartilage[None].float(), 2 * _JOINING + 1, stride=1, padding=_JOINING)[0] > 0
+    parts, _ = ndimage.label(near.cpu().numpy())
+    parts[~cartilage.cpu().numpy()] = 0
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return torch.from_numpy(parts == sizes.argmax()).to(cartilage.device)
 
 
 def _fine_grid(coarse_grid: Grid, box: tuple[Triple, Triple], spec: CascadeSpec) -> Grid:

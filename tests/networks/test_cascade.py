@@ -1,0 +1,79 @@
+"""Frames and windows of the knee model: positions, sides and the joint's box."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from kneeimg.core.anatomy import Side
+from kneeimg.networks.cascade import intensity_range, joint_box, scaled
+from kneeimg.networks.frame import frame_of, resample
+from kneeimg.networks.spec import CascadeSpec, NetworkSpec, build_network
+from kneeimg.networks.subpixel import fold_voxels, unfold_voxels
+from kneeimg.phantoms.grids import slice_grid
+
+
+@pytest.mark.parametrize("plane", ["sagittal", "coronal", "axial"])
+@pytest.mark.parametrize("side", Side)
+def test_a_frame_shows_every_scan_the_same_way(plane: str, side: Side) -> None:
+    grid = slice_grid(plane, (1.0, 0.5, 0.5), (40, 100, 100))  # type: ignore[arg-type]
+    frame = frame_of(grid, side, (1.5, 1.5, 1.5))
+    left, posterior, superior = (frame.affine[:3, n] / 1.5 for n in range(3))
+    assert left[0] == pytest.approx(1.0 if side is Side.RIGHT else -1.0)
+    assert posterior[1] == pytest.approx(1.0)
+    assert superior[2] == pytest.approx(1.0)
+    # both cover the same box around the same middle
+    middle = grid.to_mm((np.asarray(grid.shape) - 1) / 2)
+    np.testing.assert_allclose(frame.to_mm((np.asarray(frame.shape) - 1) / 2), middle, atol=1e-9)
+
+
+def test_resampling_reads_the_right_place() -> None:
+    """A linear ramp in patient space is read back exactly, also through averages and mirrors."""
+    grid = slice_grid("sagittal", (1.0, 0.4, 0.4), (30, 90, 90), turn=None)
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)
+    slope = np.array([0.7, -0.3, 0.2])
+    ramp = torch.as_tensor(grid.to_mm(index) @ slope, dtype=torch.float32)[None]
+    for side in Side:
+        frame = frame_of(grid, side, (1.5, 1.5, 1.5))
+        read = resample(ramp, grid, frame)[0].numpy()
+        there = np.stack(np.meshgrid(*[np.arange(n) for n in frame.shape], indexing="ij"), axis=-1)
+        wanted = frame.to_mm(there) @ slope
+        inner = (slice(2, -2),) * 3  # the edge is continued, not extrapolated
+        np.testing.assert_allclose(read[inner], wanted[inner], atol=2e-3)
+
+
+def test_folding_is_undone_by_unfolding() -> None:
+    x = torch.arange(2 * 3 * 4 * 6 * 8.0).reshape(2, 3, 4, 6, 8)
+    folded = fold_voxels(x, (2, 3, 4))
+    assert folded.shape == (2, 72, 2, 2, 2)
+    assert torch.equal(unfold_voxels(folded, (2, 3, 4)), x)
+
+
+def test_the_joint_is_not_stretched_by_a_speck() -> None:
+    spec = CascadeSpec(roi_margin_mm=3.0)
+    coarse = torch.zeros(9, 60, 60, 60)
+    coarse[2, 20:40, 20:40, 28:30] = 1.0
+    coarse[4, 20:40, 20:40, 26:27] = 1.0  # the other side of the joint space
+    coarse[2, 55, 55, 55] = 1.0
+    assert joint_box(coarse, spec) == ((18, 18, 24), (41, 41, 31))
+    assert joint_box(torch.zeros(9, 8, 8, 8), spec) is None
+
+
+def test_intensities_do_not_depend_on_the_scanners_units() -> None:
+    image = torch.rand(1, 20, 20, 20)
+    one = scaled(image, *intensity_range(image))
+    other = scaled(1000 * image + 50, *intensity_range(1000 * image + 50))
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    assert float(one.min()) == 0.0
+    assert float(one.max()) == 1.0
+
+
+def test_a_spec_that_cannot_be_built_is_refused() -> None:
+    for wrong in ({"filters": (8, 8)}, {"name": "Anything"}, {"fold": (9, 1, 1)}, {"code": "x"}):
+        with pytest.raises(ValueError, match=r"filters|name|fold|code|levels"):
+            NetworkSpec.model_validate(wrong)
+    with pytest.raises(ValueError, match="multiple"):
+        CascadeSpec(window=(47, 112, 112))
+    net = build_network(NetworkSpec(filters=(4, 8, 8), fold=(1, 2, 2)))
+    assert net.multiple == (4, 8, 8)
