@@ -6,6 +6,7 @@ Error tree::
     ├── InputError            a file, series, mask or film that cannot be trusted
     │   ├── DicomError        reading and assembling DICOM
     │   └── MaskError         a segmentation that does not fit its image or its scheme
+    ├── ModelError            a segmentation model that is refused, or cannot run here
     ├── StudyError            study file, participants, visits, settings
     ├── GeometryError         grids, frames of reference and transforms that do not agree
     ├── MeasurementError      a quantity that cannot be measured on this anatomy
@@ -100,6 +101,14 @@ class ReasonCode(StrEnum):
     EMPTY_MASK = "EMPTY_MASK"
     NO_BONE = "NO_BONE"
     UNKNOWN_LABEL = "UNKNOWN_LABEL"
+    # segmentation models
+    MODEL_HASH_MISMATCH = "MODEL_HASH_MISMATCH"
+    MODEL_REFUSED = "MODEL_REFUSED"
+    MODEL_NOT_TRUSTED = "MODEL_NOT_TRUSTED"
+    NOT_A_KNEE = "NOT_A_KNEE"
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    MEMORY_FALLBACK = "MEMORY_FALLBACK"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
     # measurement
     TISSUE_MISSING = "TISSUE_MISSING"
     REGION_EMPTY = "REGION_EMPTY"
@@ -243,6 +252,12 @@ class MaskError(InputError):
     default_code = ReasonCode.BAD_MASK_FILE
 
 
+class ModelError(KneeimgError):
+    """A segmentation model that is refused, or that cannot run on this machine."""
+
+    default_code = ReasonCode.MODEL_REFUSED
+
+
 class StudyError(KneeimgError):
     """A study file, participant list, visit or setting that is refused."""
 
@@ -345,6 +360,19 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.EMPTY_MASK: (_R, "The mask holds no labelled voxel"),
     ReasonCode.NO_BONE: (_R, "The mask has cartilage but not the bone it lies on"),
     ReasonCode.UNKNOWN_LABEL: (_R, "A label value that the scheme does not name"),
+    ReasonCode.MODEL_HASH_MISMATCH: (_R, "The weights are not those that the model names"),
+    ReasonCode.MODEL_REFUSED: (
+        _R,
+        "The model's files are incomplete, damaged, hold code, or do not fit its network",
+    ),
+    ReasonCode.MODEL_NOT_TRUSTED: (_R, "The model file can run code; it needs the user's consent"),
+    ReasonCode.NOT_A_KNEE: (_R, "The network finds no knee in the image"),
+    ReasonCode.LOW_CONFIDENCE: (
+        _R,
+        "The network is unsure, or sees the joint only in part; a bone alone loses its rows",
+    ),
+    ReasonCode.MEMORY_FALLBACK: (_N, "Memory ran short: a smaller window or the CPU was used"),
+    ReasonCode.OUT_OF_MEMORY: (_R, "The image does not fit into memory for segmentation"),
     ReasonCode.TISSUE_MISSING: (_R, "The label map does not hold the tissue of this region"),
     ReasonCode.REGION_EMPTY: (_R, "The region has no surface on this knee"),
     ReasonCode.FRAME_UNDEFINED: (_R, "The bones do not determine an anatomical frame"),
@@ -419,6 +447,12 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.NO_MASK: "put a mask beside the series, or name it in scans.csv",
     ReasonCode.BAD_MASK_FILE: "export the mask again as NIfTI, NRRD or MHA with whole numbers",
     ReasonCode.EMPTY_MASK: "export the mask again; it may be of another structure or scan",
+    ReasonCode.MODEL_HASH_MISMATCH: "install the model again; do not use these weights",
+    ReasonCode.MODEL_REFUSED: "install the model again, or choose another one (--model)",
+    ReasonCode.NOT_A_KNEE: "look at the picture; if it shows a knee, put a mask beside the scan",
+    ReasonCode.LOW_CONFIDENCE: "look at the picture; correct the mask and put it beside the scan",
+    ReasonCode.MEMORY_FALLBACK: "none needed",
+    ReasonCode.OUT_OF_MEMORY: "close other programs, use fewer workers, or crop the image",
     ReasonCode.LATERALITY_CONFLICT: "find out which side is right and correct the other source",
     ReasonCode.SUBJECT_MISMATCH: "correct participants.csv or the file name, or remove the scan",
     ReasonCode.BAD_STUDY_FILE: "correct it and run again",

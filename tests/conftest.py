@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,3 +19,14 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set KNEEIMG_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def grey_net() -> Any:
+    """Module `grey_net`: a cascade, an image and the labels that it must find in it."""
+    spec = importlib.util.spec_from_file_location("grey_net", _ROOT / "tests" / "grey_net.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

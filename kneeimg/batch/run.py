@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kneeimg.batch.audit import RunAudit
 from kneeimg.batch.crash import Crash, clear_logs
@@ -13,7 +15,7 @@ from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_
 from kneeimg.batch.stage import Engine, run_units
 from kneeimg.batch.stale import departed, withdraw_stale
 from kneeimg.batch.summary import BatchSummary, Progress
-from kneeimg.batch.workers import default_workers
+from kneeimg.batch.workers import BYTES_PER_NETWORK, default_workers
 from kneeimg.core.anatomy import Side
 from kneeimg.core.visit import Visit
 from kneeimg.errors import KneeimgError, OutputError
@@ -28,6 +30,7 @@ from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import plan_cases
 from kneeimg.pipeline.repeats import change_rows, with_averages
 from kneeimg.pipeline.runner import refused_case, run_case, with_visit
+from kneeimg.settings.study import StudyFile
 from kneeimg.trial.study import Study, load_study
 
 
@@ -43,8 +46,12 @@ def run_study(
     executor: Executor | None = None,
     reason: str = "",
     user: str = "",
+    model: str | None = None,
+    masks: Path | None = None,
 ) -> BatchSummary:
     """Plan and measure everything below a folder; see :func:`run_batch`.
+
+    `model` and `masks` stand above `[segmentation] model` and `[masks] folder` of the study file.
 
     Raises
     ------
@@ -57,7 +64,10 @@ def run_study(
     """
     _require_apart(source, out)
     study = load_study(study_file) if study_file else None
-    plan = plan_cases(source, study, side)
+    settings = with_choices(study.settings if study else StudyFile(), model, masks)
+    if study is not None:
+        study = replace(study, settings=settings)
+    plan = plan_cases(source, study, side, settings)
     return run_batch(
         plan,
         out,
@@ -70,6 +80,16 @@ def run_study(
         user=user,
         files=_study_files(study_file, plan),
     )
+
+
+def with_choices(settings: StudyFile, model: str | None, masks: Path | None) -> StudyFile:
+    """Settings with what the command line says about segmentation."""
+    changes: dict[str, Any] = {}
+    if model is not None:
+        changes["segmentation"] = settings.segmentation.model_copy(update={"model": model})
+    if masks is not None:
+        changes["masks"] = settings.masks.model_copy(update={"folder": str(masks)})
+    return settings.model_copy(update=changes)
 
 
 def run_batch(
@@ -121,7 +141,8 @@ def run_batch(
         clear_leftovers(out)
         clear_logs(out)
         write_head(plan, out)
-        engine = Engine(out, workers or default_workers(), force, executor)
+        needs = BYTES_PER_NETWORK if any(case.segmenter for case in plan.cases) else 0
+        engine = Engine(out, workers or default_workers(needs), force, executor)
         reports = run_units(
             engine,
             run_case,

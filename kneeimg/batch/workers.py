@@ -32,21 +32,23 @@ THREAD_VARIABLES = (
 
 #: What one knee may take while it is measured, with room to spare.
 BYTES_PER_WORKER = 1_500_000_000
+#: The same when a network segments it first.
+BYTES_PER_NETWORK = 3_000_000_000
 
 
-def default_workers() -> int:
+def default_workers(bytes_each: int = 0) -> int:
     """One worker per usable core, as far as memory goes, at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, _memory_workers()))
+    return max(1, min(cores or 1, _memory_workers(max(bytes_each, BYTES_PER_WORKER))))
 
 
-def _memory_workers() -> int:
+def _memory_workers(bytes_each: int) -> int:
     """Workers for which the machine has memory; many where the system does not say."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return os.cpu_count() or 1
-    return memory // BYTES_PER_WORKER
+    return memory // bytes_each
 
 
 @dataclass(frozen=True, slots=True)

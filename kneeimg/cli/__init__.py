@@ -22,6 +22,7 @@ from kneeimg.cli.inspect import inspect
 from kneeimg.cli.measure import measure_app
 from kneeimg.cli.report import report
 from kneeimg.cli.run import run
+from kneeimg.cli.segment import segment
 from kneeimg.cli.study import study_app
 from kneeimg.cli.train import train
 from kneeimg.cli.trial import trial
@@ -70,6 +71,7 @@ def kneeimg(
 app.command()(demo)
 app.command()(inspect)
 app.command()(run)
+app.command()(segment)
 app.add_typer(study_app, name="study")
 app.add_typer(measure_app, name="measure")
 app.command()(train)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 def run(
     source: Annotated[
-        Path, typer.Argument(help="Folder of DICOM and masks.", metavar="INPUT", exists=True)
+        Path,
+        typer.Argument(
+            help="Folder of DICOM, with or without masks.", metavar="INPUT", exists=True
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Results folder; made if missing.")],
     study: Annotated[
@@ -32,6 +35,14 @@ def run(
         int,
         typer.Option(min=0, help="Processes side by side; 0 = as the machine and memory allow."),
     ] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Segments scans without a mask: a model's name or folder, or none."),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of masks named after their case, as nnU-Net writes them."),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", "--redo", help="Measure again what is done; needs --reason."),
@@ -41,6 +52,8 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Measure every knee below INPUT: tables, maps, change between visits and a report.
+
+    A scan with a mask beside it is measured on its mask; the others are segmented first.
 
     Stop it at any time and start it again: finished cases are verified and kept. One refused scan
     never stops the others; disposition.csv lists each with a reason code. What is done stands in
@@ -71,6 +84,8 @@ def run(
             progress=progress,
             reason=reason,
             user=user,
+            model=model,
+            masks=masks,
         )
     show_summary(summary, out, as_json)
     raise typer.Exit(summary.exit_status)

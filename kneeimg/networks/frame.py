@@ -108,9 +108,10 @@ def _averaged(data: Tensor, source: Grid, target: Grid) -> tuple[Tensor, Grid]:
     from torch.nn.functional import avg_pool3d
 
     axes, _ = source.closest_lps()
-    wanted = target.spacing_mm  # along i, j, k of the target, nearest to L, P, S
+    target_axes, _ = target.closest_lps()
     wide = np.ones(3)
-    wide[list(axes)] = wanted
+    # both in the order L, P, S: the target may be an image, whose axes run as its scanner made them
+    wide[list(axes)] = target.spacing_mm[list(target_axes)]
     # 0.15: a voxel of 1.87 mm averages two of 1 mm rather than one
     counts = np.maximum(1, np.floor(wide / source.spacing_mm + 0.15)).astype(int)
     counts = np.minimum(counts, source.shape)

@@ -16,7 +16,7 @@ from kneeimg.errors import Finding
 from kneeimg.io.atomic import sha256_text
 from kneeimg.io.results import Kind, KneeRecord, scan_folder, side_letter
 from kneeimg.io.tables import DispositionRow
-from kneeimg.segment.mr import EXISTING_MASK
+from kneeimg.segment.mr import EXISTING_MASK, ModelCard
 from kneeimg.settings.study import StageSettings, StudyFile
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Case:
     series : DICOM series; None when the image is a plain file or there is none.
     image : Image file that is not DICOM.
     mask : Existing mask of an MR scan.
+    segmenter : Model that segments an MR scan without a mask.
     pixel_spacing_mm : Pixel size of a film that the user states; None to take the file's.
     inputs : Name to show and path of every file that is read.
     series_uid_hash : Names the series without its UID.
@@ -67,6 +68,7 @@ class Case:
     series: SeriesRecord | None = None
     image: Path | None = None
     mask: MaskFile | None = None
+    segmenter: ModelCard | None = None
     pixel_spacing_mm: float | None = None
     inputs: tuple[tuple[str, Path], ...] = ()
     series_uid_hash: str = ""
@@ -126,13 +128,19 @@ class Case:
 
     def relevant_settings(self) -> dict[str, Any]:
         """Plain settings of the stages that this kind of scan goes through."""
-        names = ("reading", "morphometry") if self.kind == "mri" else ("reading", "film")
-        return self.settings.model_dump(mode="json", include=set(names))
+        names = {"reading", "morphometry"} if self.kind == "mri" else {"reading", "film"}
+        plain = self.settings.model_dump(mode="json", include=names)
+        if self.segmenter is not None:
+            # the hash of the weights says which model it is, wherever its folder lies
+            plain["segmentation"] = self.settings.segmentation.model_dump(
+                mode="json", exclude={"model", "trust"}
+            )
+        return plain
 
     def model(self) -> Mapping[str, str]:
         """The segmenter of the case."""
         if self.kind == "mri":
-            return EXISTING_MASK.as_dict()
+            return (self.segmenter or EXISTING_MASK).as_dict()
         return {"name": "film-margins", "version": __version__, "sha256": ""}
 
 

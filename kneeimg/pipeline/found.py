@@ -20,10 +20,9 @@ from kneeimg.pipeline.people import group_people, numbered_ids, owners_of
 from kneeimg.pipeline.schedule import KINDS, dates_backwards, row_side
 from kneeimg.pipeline.sources import (
     masks_beside,
-    only_mask,
     private_of,
     require_usable,
-    with_mask,
+    with_anatomy,
     with_series,
 )
 from kneeimg.settings.study import StudyFile
@@ -320,8 +319,8 @@ def _case(
     )
     if case.kind == "film":
         return case
-    mask = only_mask(masks_beside(series, found.settings.masks), case.source)
-    return with_mask(case, mask, found.settings.study.label_scheme)
+    masks = masks_beside(series, found.settings.masks)
+    return with_anatomy(case, masks, found.settings, found.settings.study.label_scheme)
 
 
 def _not_measured(record: SeriesRecord) -> Finding:

@@ -17,9 +17,10 @@ from kneeimg.pipeline.cases import Absent, Case, redact, redacted_finding
 from kneeimg.pipeline.schedule import dates_backwards, out_of_window, row_side
 from kneeimg.pipeline.sources import (
     masks_beside,
+    masks_of_case,
     one_series,
-    only_mask,
     private_of,
+    with_anatomy,
     with_mask,
     with_series,
 )
@@ -151,19 +152,15 @@ def _with_image(case: Case, scan: ListedScan, person: Participant, study: Study)
 def _with_mask(case: Case, scan: ListedScan, study: Study) -> Case:
     if case.kind == "film":
         return case
-    path = scan.mask
-    if path is None and case.series is not None:
-        path = only_mask(masks_beside(case.series, study.settings.masks), case.source)
-    if path is None:
-        raise InputError(
-            "the scan has no segmentation",
-            code=ReasonCode.NO_MASK,
-            where=case.source,
-            action="name the mask in the scan list",
-        )
-    _require_exists(path, case)
     scheme = scan.scheme or study.settings.study.label_scheme
-    return with_mask(case, path, scheme)
+    if scan.mask is not None:
+        _require_exists(scan.mask, case)
+        return with_mask(case, scan.mask, scheme)
+    if case.series is not None:
+        masks = masks_beside(case.series, study.settings.masks)
+    else:
+        masks = tuple(masks_of_case(case.image.name, study.settings.masks)) if case.image else ()
+    return with_anatomy(case, masks, study.settings, scheme)
 
 
 def _require_exists(path: Path, case: Case) -> None:

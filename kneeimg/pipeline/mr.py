@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kneeimg.core.anatomy import Side
+from kneeimg.core.anatomy import REGION_BONES, Bone, Side
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.laterality import SideSource, require_side
+from kneeimg.core.measurement import Measurement, Status
 from kneeimg.core.visit import Visit
 from kneeimg.core.volume import Volume
 from kneeimg.errors import Finding, MaskError, ReasonCode
@@ -17,9 +18,10 @@ from kneeimg.io.plate_model import shipped_plate_model
 from kneeimg.io.results import KneeRecord, knee_file, record_to_json
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.pipeline.cases import Case, MaskFile, redacted_finding
+from kneeimg.pipeline.models import segmenter_for
 from kneeimg.pipeline.planned import complete, planned_rows, row_context
 from kneeimg.pipeline.protocol import protocol_of
-from kneeimg.segment.mr import EXISTING_MASK, ExistingMask
+from kneeimg.segment.mr import ExistingMask, Segmentation, segment_with
 from kneeimg.settings.study import StageSettings
 
 
@@ -60,9 +62,44 @@ def run_mr_case(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
 def measure_scan(case: Case) -> MeasuredKnee:
     """Read image and mask of a case and measure the knee."""
     image, findings = read_image(case)
-    label_map = read_mask(case, image)
-    knee = measure_labels(label_map, case.sides, case.settings, image=image, where=case.source)
-    return replace(knee, findings=(*case.findings, *findings, *knee.findings))
+    anatomy = read_anatomy(case, image)
+    knee = measure_labels(
+        anatomy.label_map, case.sides, case.settings, image=image, where=case.source
+    )
+    if anatomy.unsure:
+        knee = replace(knee, morphometry=_without_unsure(knee.morphometry, anatomy.unsure))
+    noticed = (*case.findings, *findings, *anatomy.findings, *knee.findings)
+    return replace(knee, findings=noticed)
+
+
+def read_anatomy(case: Case, image: Volume | None) -> Segmentation:
+    """The mask of a case, or what its model makes of the image."""
+    if case.segmenter is None:
+        return Segmentation(read_mask(case, image))
+    if image is None:
+        raise MaskError("there is no image", code=ReasonCode.NO_MASK, where=case.source)
+    # which knee it is decides what the network is shown, so it must be known before
+    side = require_side(case.sides, where=case.source)
+    return segment_with(segmenter_for(case.settings.segmentation), image, side)
+
+
+def _without_unsure(knee: KneeMorphometry, bones: Iterable[Bone]) -> KneeMorphometry:
+    """Rows of the bones of which the network is unsure, withheld."""
+    unsure = set(bones)
+    regions = {region for region, bone in REGION_BONES.items() if bone in unsure}
+    regions |= {str(bone) for bone in unsure}
+    rows = tuple(
+        _withheld(row) if row.region in regions and row.status is Status.OK else row
+        for row in knee.measurements
+    )
+    surfaces = {bone: surface for bone, surface in knee.surfaces.items() if bone not in unsure}
+    return replace(knee, measurements=rows, surfaces=surfaces)
+
+
+def _withheld(row: Measurement) -> Measurement:
+    return Measurement.missing(
+        row.region, row.quantity, row.unit, ReasonCode.LOW_CONFIDENCE, method=row.method
+    )
 
 
 def measure_labels(
@@ -118,11 +155,19 @@ def _record(case: Case, knee: MeasuredKnee) -> KneeRecord:
         status="measured",
         measurements=complete(knee.morphometry.measurements, planned_rows("mri", case.settings)),
         context=row_context(
-            "mri", case.settings, case.series_uid_hash, model_sha256=EXISTING_MASK.sha256
+            "mri", case.settings, case.series_uid_hash, model_sha256=case.model()["sha256"]
         ),
         findings=tuple(dict.fromkeys(findings)),
-        protocol=protocol_of(case.series, knee.label_map.grid),
+        protocol=(*protocol_of(case.series, knee.label_map.grid), *_model_entry(case)),
     )
+
+
+def _model_entry(case: Case) -> tuple[tuple[str, str], ...]:
+    """Another model is a change of protocol like another scanner."""
+    if case.segmenter is None:
+        return ()
+    card = case.segmenter
+    return (("segmentation", f"{card.name} {card.version} {card.sha256[:12]}".strip()),)
 
 
 def write_knee_files(

@@ -24,7 +24,7 @@ from kneeimg.pipeline.schedule import (
     silent_refusals,
     visit_order,
 )
-from kneeimg.pipeline.sources import with_mask
+from kneeimg.pipeline.sources import require_mask_folder, with_mask
 from kneeimg.settings.study import StudyFile
 from kneeimg.trial.study import Study
 
@@ -36,7 +36,12 @@ _LETTER_SIDES = {"L": Side.LEFT, "R": Side.RIGHT}
 _MASK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
-def plan_cases(input_dir: Path, study: Study | None = None, side: Side | None = None) -> Plan:
+def plan_cases(
+    input_dir: Path,
+    study: Study | None = None,
+    side: Side | None = None,
+    settings: StudyFile | None = None,
+) -> Plan:
     """Decide what to measure.
 
     Parameters
@@ -45,6 +50,7 @@ def plan_cases(input_dir: Path, study: Study | None = None, side: Side | None = 
         its scans.
     study : The study; None to group by PatientID and date.
     side : Which knee, for scans that do not say it themselves.
+    settings : Settings where there is no study; None for the defaults.
 
     Returns
     -------
@@ -56,13 +62,14 @@ def plan_cases(input_dir: Path, study: Study | None = None, side: Side | None = 
     InputError
         If the folder does not exist.
     StudyError
-        If there is nothing at all to plan.
+        If there is nothing at all to plan, or the folder of masks does not exist.
     """
+    settings = study.settings if study else settings or StudyFile()
+    require_mask_folder(settings.masks)
     if study is not None and study.scans is not None:
         return _unique_rows(_assemble(*plan_listed(study, side), study.settings, study))
     from kneeimg.io.dicom import find_series
 
-    settings = study.settings if study else StudyFile()
     inventory = find_series(input_dir, settings.reading)
     if inventory.records:
         found = plan_found(inventory, settings, study, side)

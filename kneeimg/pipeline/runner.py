@@ -173,6 +173,7 @@ def refused_case(case: Case, error: KneeimgError) -> tuple[KneeRecord, ...]:
             finding,
             case.settings,
             series_uid_hash=case.series_uid_hash,
+            model_sha256=case.model()["sha256"] if case.kind == "mri" else "",
             findings=tuple(redacted_finding(f, case.private) for f in case.findings),
         )
         for side in case.knees

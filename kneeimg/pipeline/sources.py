@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -9,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kneeimg.core.laterality import combine_sides
-from kneeimg.errors import Finding, InputError, MaskError, ReasonCode
+from kneeimg.errors import Finding, InputError, MaskError, ReasonCode, StudyError
 from kneeimg.io.private import private_texts
 from kneeimg.io.results import Kind
 from kneeimg.pipeline.cases import Case, MaskFile, redact, redacted_finding
+from kneeimg.pipeline.models import card_for
+from kneeimg.segment.models import NO_MODEL
 from kneeimg.settings.reading import SeriesRule
 from kneeimg.settings.study import MaskSettings, StudyFile
 
 if TYPE_CHECKING:
     from kneeimg.io.dicom import Inventory, SeriesRecord
+
+_IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 def one_series(path: Path, kind: Kind, settings: StudyFile) -> SeriesRecord:
@@ -128,14 +133,76 @@ def public_inventory(inventory: Inventory) -> Inventory:
 
 
 def masks_beside(series: SeriesRecord, settings: MaskSettings) -> tuple[Path, ...]:
-    """Mask files that belong to a series: in its folder, or in the parent and named after it."""
+    """Mask files that belong to a series.
+
+    In its folder, in the parent and named after it, or in the folder of masks of the study.
+    """
     folders = sorted({path.parent for path in series.files})
     found: list[Path] = []
     for folder in folders:
         found += [p for p in _files(folder) if _fits(p.name, settings.inside)]
         named = {f"{folder.name}{ending}" for ending in settings.beside}
         found += [p for p in _files(folder.parent) if p.name in named]
+        found += masks_of_case(folder.name, settings)
     return tuple(dict.fromkeys(found))
+
+
+def masks_of_case(name: str, settings: MaskSettings) -> list[Path]:
+    """Masks of a case in the folder of masks; an image may carry nnU-Net's channel number.
+
+    `knee_0000.nii.gz` and the series folder `knee` both belong to `knee.nii.gz`.
+    """
+    if settings.folder is None:
+        return []
+    stem, files = case_stem(name), _files(Path(settings.folder))
+    return [path for path in files if case_stem(path.name) == stem and _is_mask(path)]
+
+
+def require_mask_folder(settings: MaskSettings) -> None:
+    """Raise StudyError unless the folder of masks exists, if one is named."""
+    if settings.folder is not None and not Path(settings.folder).is_dir():
+        raise StudyError(
+            "the folder of masks does not exist",
+            where=Path(settings.folder).name,
+            action="correct [masks] folder, or --masks",
+        )
+
+
+def case_stem(name: str) -> str:
+    """File name without endings for images and masks, and without nnU-Net's channel number.
+
+    >>> case_stem("P01_M06_0000.nii.gz"), case_stem("P01_M06.nii.gz")
+    ('P01_M06', 'P01_M06')
+    """
+    for ending in _IMAGE_ENDINGS:
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+            break
+    return re.sub(r"_0000$", "", name)
+
+
+def _is_mask(path: Path) -> bool:
+    return path.name.lower().endswith(_IMAGE_ENDINGS)
+
+
+def with_anatomy(case: Case, masks: Sequence[Path], settings: StudyFile, scheme: str) -> Case:
+    """The case with its one mask, or else with the model that segments it.
+
+    Raises
+    ------
+    MaskError
+        AMBIGUOUS_MASK; or NO_MASK when there is neither a mask nor a model.
+    ModelError
+        The model is there and refused.
+    """
+    if masks:
+        return with_mask(case, only_mask(masks, case.source), scheme)
+    if case.series is None and case.image is None:
+        raise _no_mask(case.source, "no image to segment either")
+    card = card_for(settings.segmentation)
+    if card is None:
+        raise _no_mask(case.source, _no_network(settings.segmentation.model))
+    return replace(case, segmenter=card)
 
 
 def with_mask(case: Case, mask: Path, scheme: str) -> Case:
@@ -166,12 +233,22 @@ def only_mask(masks: Sequence[Path], source: str) -> Path:
             found=", ".join(sorted(mask.name for mask in masks)),
             action="keep one of them, or narrow [masks] in the study file",
         )
-    raise MaskError(
+    raise _no_mask(source, _no_network(NO_MODEL))
+
+
+def _no_network(model: str) -> str:
+    if model == NO_MODEL:
+        return "segmentation by a network is switched off (model = none)"
+    return f"no segmentation model {Path(model).name} is installed"
+
+
+def _no_mask(source: str, why: str) -> MaskError:
+    return MaskError(
         "the series has no segmentation beside it",
         code=ReasonCode.NO_MASK,
         where=source,
         expected="a NIfTI or NRRD mask in the folder of the series, or <folder>_dseg.nii.gz",
-        found="none",
+        found=f"none, and {why}",
         action="put the mask there, or list scans and masks in scans.csv",
     )
 

@@ -7,13 +7,14 @@ mask is a segmenter like any other, because readers edit masks and measure again
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from kneeimg.core.anatomy import Bone, Side, Tissue
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
-from kneeimg.errors import MaskError, ReasonCode, StudyError
+from kneeimg.errors import Finding, MaskError, ReasonCode, StudyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,66 @@ class Segmenter(Protocol):
         """Which model this is."""
         ...
 
-    def segment(self, image: Volume) -> LabelMap:
-        """Tissue of every voxel of the image, hard or soft, scheme `knee-v1`."""
+    def segment(self, image: Volume, side: Side | None = None) -> LabelMap:
+        """Tissue of every voxel of the image, hard or soft, scheme `knee-v1`.
+
+        `side` is which knee; None where nobody knows. A segmenter that needs it says what it
+        cannot tell without it.
+        """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TissueConfidence:
+    """How sure a network is of one tissue.
+
+    Attributes
+    ----------
+    certainty : Mean probability of the tissue over the voxels where it wins, 0..1; NaN without any.
+    blur_mm : Volume between 10 and 90 % probability over the area of the boundary, mm; NaN without
+        a boundary. A sharp boundary is as wide as a voxel.
+    volume_mm3 : Sum of the probabilities.
+    """
+
+    certainty: float
+    blur_mm: float
+    volume_mm3: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """A label map and what its maker says about it.
+
+    Attributes
+    ----------
+    label_map : On the grid of the image.
+    findings : What was noticed while segmenting.
+    confidence : Per tissue; empty for a maker that cannot tell.
+    unsure : Bones whose values are withheld (LOW_CONFIDENCE); their tissues stay in the label map.
+    seconds : Duration of each step.
+    """
+
+    label_map: LabelMap
+    findings: tuple[Finding, ...] = ()
+    confidence: Mapping[Tissue, TissueConfidence] = field(default_factory=dict)
+    unsure: tuple[Bone, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class KneeSegmenter(Segmenter, Protocol):
+    """A segmenter that also tells how sure it is."""
+
+    def segment_knee(self, image: Volume, side: Side | None) -> Segmentation:
+        """As :meth:`segment`, with findings and confidence."""
+        ...
+
+
+def segment_with(segmenter: Segmenter, image: Volume, side: Side | None) -> Segmentation:
+    """The segmentation of any segmenter, with confidence where it has one."""
+    if isinstance(segmenter, KneeSegmenter):
+        return segmenter.segment_knee(image, side)
+    return Segmentation(segmenter.segment(image, side))
 
 
 #: A mask has no weights; its own hash stands among the inputs of the case.
@@ -74,8 +132,8 @@ class ExistingMask:
         """The existing mask has no model."""
         return EXISTING_MASK
 
-    def segment(self, image: Volume) -> LabelMap:
-        """The mask itself.
+    def segment(self, image: Volume, side: Side | None = None) -> LabelMap:
+        """The mask itself, whatever the side.
 
         Raises
         ------
@@ -99,7 +157,15 @@ class ExistingMask:
 #: NIfTI keeps an affine in float32; its corners may move this far without meaning anything.
 _CORNER_TOLERANCE_MM = 0.05
 
-_FACTORIES: dict[str, Callable[[], Segmenter]] = {}
+
+def _shipped() -> Segmenter:
+    from kneeimg.segment.models import DEFAULT_MODEL, open_segmenter
+    from kneeimg.settings.segmentation import SegmentationSettings
+
+    return open_segmenter(SegmentationSettings(model=DEFAULT_MODEL))
+
+
+_FACTORIES: dict[str, Callable[[], Segmenter]] = {"knee_mr": _shipped}
 
 
 def register_segmenter(name: str, factory: Callable[[], Segmenter]) -> None:

@@ -11,6 +11,7 @@ from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.film import FilmSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 from kneeimg.settings.reading import ReadingSettings, SeriesRule
+from kneeimg.settings.segmentation import SegmentationSettings
 from kneeimg.settings.tables import TablesSettings
 
 StudyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,32}$")]
@@ -95,6 +96,9 @@ class MaskSettings(Settings):
     inside : File-name patterns of a mask in the folder of the series' files.
     beside : Endings of a mask in the parent folder, named after the series folder, e.g.
         `dess_dseg.nii.gz` beside `dess/`.
+    folder : Folder of masks that are named after their case, as nnU-Net writes its predictions:
+        `CASE.nii.gz` for the series folder `CASE/` or the image `CASE_0000.nii.gz`. Relative to
+        the study file. None: there is none.
     """
 
     inside: tuple[str, ...] = ("*.nii", "*.nii.gz", "*.nrrd", "*.mha", "*.mhd")
@@ -103,6 +107,8 @@ class MaskSettings(Settings):
         for kind in ("dseg", "probseg")
         for ending in ("nii.gz", "nii", "nrrd", "mha")
     )
+    # which masks there are is told by their hashes, so the path decides nothing and is not kept
+    folder: str | None = Field(default=None, exclude=True)
 
 
 class StageSettings(Settings):
@@ -110,10 +116,11 @@ class StageSettings(Settings):
 
     Attributes
     ----------
-    reading, morphometry, film, change : Settings of each stage.
+    reading, segmentation, morphometry, film, change : Settings of each stage.
     """
 
     reading: ReadingSettings = ReadingSettings()
+    segmentation: SegmentationSettings = SegmentationSettings()
     morphometry: MorphometrySettings = MorphometrySettings()
     film: FilmSettings = FilmSettings()
     change: ChangeSettings = ChangeSettings()
@@ -151,6 +158,7 @@ class StudyFile(StageSettings):
         """Only the settings that change a number."""
         return StageSettings(
             reading=self.reading,
+            segmentation=self.segmentation,
             morphometry=self.morphometry,
             film=self.film,
             change=self.change,

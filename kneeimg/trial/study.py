@@ -122,6 +122,9 @@ def load_study(path: Path) -> Study:
     """
     settings = load_toml(path, StudyFile)
     folder = path.resolve().parent
+    if settings.masks.folder is not None:
+        masks = settings.masks.model_copy(update={"folder": str(folder / settings.masks.folder)})
+        settings = settings.model_copy(update={"masks": masks})
     key = folder / settings.study.key if settings.study.key else None
     people = read_participants(folder / settings.study.participants, key)
     scans = None

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from kneeimg.core.volume import Volume
 from kneeimg.errors import REASONS
 from kneeimg.io.dicom import Origin, write_mr_series
 from kneeimg.io.label_maps import write_label_map
+from kneeimg.io.nifti import write_volume
 from kneeimg.phantoms.grids import slice_grid
 from kneeimg.phantoms.knee import KneePhantom
 
-COMMANDS = ("demo", "inspect", "run", "measure", "measure mr", "measure film", "change", "report",
-            "trial")  # fmt: skip
+COMMANDS = ("demo", "inspect", "run", "segment", "measure", "measure mr", "measure film", "change",
+            "report", "trial")  # fmt: skip
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:
@@ -226,10 +228,11 @@ def test_a_typo_in_the_study_file_is_named_and_nothing_is_written(
 def test_run_of_a_folder_without_masks_refuses_every_case(series: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     status, text, _ = invoke(
-        "run", series, "-o", out, "--side", "right", "--workers", "1", "--json"
+        "run", series, "-o", out, "--side", "right", "--workers", "1", "--model", "none", "--json"
     )
     assert status == 3
     assert "NO_MASK" in text
+    assert "switched off" in text
     assert (out / "report" / "index.html").exists()
 
 
@@ -241,3 +244,44 @@ def test_report_of_a_folder_that_is_no_result_is_refused(tmp_path: Path) -> None
 
 def test_json_has_no_nan() -> None:
     assert json_ready({"a": [float("nan"), 1.0, (float("inf"),)]}) == {"a": [None, 1.0, [None]]}
+
+
+@pytest.fixture
+def grey_model(grey_net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from kneeimg.networks.bundle import write_bundle
+    from kneeimg.networks.cascade import KneeCascade
+
+    write_bundle(KneeCascade(grey_net.SPEC), tmp_path / "grey", version="1")
+    monkeypatch.setattr("kneeimg.segment.bundle.load_cascade", lambda _: grey_net.grey_cascade())
+    return tmp_path / "grey"
+
+
+def test_segment_a_volume(grey_net: Any, grey_model: Path, tmp_path: Path) -> None:
+    labels = grey_net.phantom_labels(Side.RIGHT)
+    image = write_volume(grey_net.grey_image(labels), tmp_path / "knee.nii.gz")
+    out = tmp_path / "seg"
+    call = ("segment", image, "-o", out, "--model", grey_model, "--device", "cpu")
+    status, text, _ = invoke(*call, "--side", "right", "--precision", "fp32", "--no-cleanup")
+    assert status == 0
+    assert "femoral cartilage" in text
+    assert (out / "knee_qc.png").is_file()
+    status, text, _ = invoke(*call, "--json")
+    assert status == 0
+    content = json.loads(text)
+    assert content["side"] is None
+    assert content["findings"][0]["code"] == "NO_LATERALITY"
+
+
+def test_segment_refuses_what_is_no_knee_and_writes_nothing(
+    knee: LabelMap, grey_model: Path, tmp_path: Path
+) -> None:
+    blank = Volume(np.zeros(knee.grid.shape, np.uint8), knee.grid, "a.u.")
+    image = write_volume(blank, tmp_path / "air.nii.gz")
+    call = ("segment", image, "-o", tmp_path / "seg", "--side", "left", "--model")
+    status, _, err = invoke(*call, grey_model)
+    assert status == 3
+    assert "NOT_A_KNEE" in err
+    assert not (tmp_path / "seg").exists()
+    status, _, err = invoke(*call, "no-such-model")
+    assert status == 1
+    assert "no-such-model" in err

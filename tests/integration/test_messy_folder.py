@@ -119,7 +119,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     (root / "in/=cmd|' .dcm").write_bytes(b"\x01" * 3000)
     (root / "in/empty.dcm").write_bytes(b"")
     (root / "in/loop").symlink_to(root / "in")
-    return root, kneeimg("run", "in", "-o", "out", "--workers", 2, cwd=root)
+    return root, kneeimg("run", "in", "-o", "out", "--workers", 2, "--model", "none", cwd=root)
 
 
 EXPECTED = {

@@ -22,6 +22,7 @@ _FINDER, _PLANS = "segment/test_film.py", "pipeline/test_planning.py"
 _TRIAL, _ARMS = "pipeline/test_trial_analysis.py", "trial/test_sealed_arms.py"
 _CLINICAL, _NUMBERS = "trial/test_clinical_tables.py", "trial/statistics/test_trial_statistics.py"
 _AUDIT = "batch/test_audit_run.py"
+_BUNDLES, _NETWORKS = "segment/test_bundle.py", "segment/test_bundle_segmenter.py"
 _KNEES, _HERE = "measure/test_morphometry.py", "integration/test_reason_codes.py"
 
 #: Code to the test whose fixture makes it appear.
@@ -91,6 +92,16 @@ PROOFS = {
     "EMPTY_MASK": ("io/test_label_maps.py", "test_empty_mask"),
     "NO_BONE": (_KNEES, "test_empty_and_boneless_maps_are_refused"),
     "UNKNOWN_LABEL": ("io/test_label_maps.py", "test_unknown_label_names_values_and_counts"),
+    "MODEL_HASH_MISMATCH": (_BUNDLES, "test_other_weights_than_the_metadata_names_are_refused"),
+    "MODEL_REFUSED": (_BUNDLES, "test_a_spoiled_model_is_refused"),
+    "MODEL_NOT_TRUSTED": ("segment/test_foreign.py", "test_torchscript_needs_consent"),
+    "NOT_A_KNEE": (_NETWORKS, "test_what_is_no_knee_is_refused"),
+    "LOW_CONFIDENCE": (_NETWORKS, "test_a_knee_in_part_is_refused"),
+    "MEMORY_FALLBACK": (
+        _NETWORKS,
+        "test_memory_that_runs_short_means_a_smaller_window_and_is_told",
+    ),
+    "OUT_OF_MEMORY": (_NETWORKS, "test_memory_that_is_never_enough_is_a_refusal"),
     "TISSUE_MISSING": (_KNEES, "test_missing_tissues_leave_rows_with_a_reason"),
     "REGION_EMPTY": (_KNEES, "test_one_tibial_plate_only"),
     "FRAME_UNDEFINED": ("measure/test_joint_space.py", "test_swapped_edges_are_refused"),

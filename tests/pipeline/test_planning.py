@@ -146,7 +146,7 @@ def test_no_mask_and_several_masks(
     folder = _series(scans / "a", mask=False)
     for name in names:
         (folder / name).write_bytes(b"m")
-    made = plan(toml=ONE_VISIT)
+    made = plan(toml=ONE_VISIT + "[segmentation]\nmodel='none'\n")
     assert made.cases == ()
     (absent,) = made.absent
     assert absent.planned
