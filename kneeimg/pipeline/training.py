@@ -130,7 +130,7 @@ def _trainer(
     torch.manual_seed(settings.seed)
     network = prior_matched(build_network(getattr(spec, stage)))
     _begin_from(training, stage, network)
-    network = network.to(device).to(memory_format=torch.channels_last_3d)
+    network = network.to(device)
     coarse = None
     if stage == "fine" and settings.simulated_coarse < 1.0:
         coarse = _trained_coarse(training, device)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import Tissue
 from kneeimg.core.grid import reorient_array
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
@@ -133,4 +132,3 @@ def _bland_altman(
     axes.set_xlabel(f"mean of both, {unit}", fontsize=8)
     axes.set_ylabel(f"found − reference, {unit}", fontsize=8)
     axes.tick_params(labelsize=7)
-
