@@ -8,12 +8,12 @@ from torch.nn.functional import cross_entropy
 
 from kneeimg.training.tissues import IGNORED_CLASS
 
-#: Background, bones, cartilages and menisci: a voxel of cartilage counts more than one of muscle.
-CLASS_WEIGHTS = (0.5, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.5, 1.5)
-
 
 def segmentation_loss(logits: Tensor, target: Tensor, unknown: tuple[int, ...] = ()) -> Tensor:
-    """Mean of weighted cross-entropy and soft Dice loss.
+    """Sum of cross-entropy and soft Dice loss.
+
+    Classes are not weighted: a weight moves the place where a class wins over its neighbour, and
+    with it the thickness of cartilage.
 
     Parameters
     ----------
@@ -32,10 +32,9 @@ def segmentation_loss(logits: Tensor, target: Tensor, unknown: tuple[int, ...] =
         logits = _merged(logits, unknown)
     known = target != IGNORED_CLASS
     labels = torch.where(known, target, 0).to(torch.int64)
-    weights = torch.tensor(CLASS_WEIGHTS[: logits.shape[1]], device=logits.device)
-    entropy = cross_entropy(logits, labels, weight=weights, reduction="none")
-    weight_sum = (weights[labels] * known).sum().clamp(min=1.0)
-    return (entropy * known).sum() / weight_sum + _dice_loss(logits, labels, known)
+    entropy = cross_entropy(logits, labels, reduction="none")
+    mean_entropy = (entropy * known).sum() / known.sum().clamp(min=1)
+    return mean_entropy + _dice_loss(logits, labels, known)
 
 
 def _merged(logits: Tensor, unknown: tuple[int, ...]) -> Tensor:

@@ -1,0 +1,124 @@
+"""The segmentation model on synthetic scans of people it never saw, by contrast family.
+
+    python benchmarks/segmentation.py POOL -o OUT [--model knee_mr] [--people P03,P09] [--scans 1]
+
+POOL holds tissue maps (`scripts/make_training_pool.py`). Each scan is drawn from its seed: pose,
+contrast, noise, coil; voxels as acquired for the family. The table gives Dice and bias and SD of
+ThCtAB of the plates; OUT gets the tables, pictures and page of `kneeimg evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kneeimg.core.label_map import LabelMap
+from kneeimg.errors import KneeimgError
+from kneeimg.pipeline.evaluation import (
+    Case,
+    compare,
+    plate_summary,
+    segment_with_model,
+    tissue_summary,
+    write_evaluation,
+)
+from kneeimg.settings.training import PoseSettings, ScanSettings
+from kneeimg.training.pool import list_pool, load_knee
+from kneeimg.training.validation import whole_scan
+
+#: Acquired voxels of each family: in-plane and slice, mm.
+PROTOCOLS = {
+    "dess": ((0.36, 0.46), (0.7, 0.7)),
+    "flash": ((0.3, 0.4), (1.5, 1.5)),
+    "pd_fs": ((0.4, 0.5), (0.7, 0.8)),
+    "t1": ((0.4, 0.5), (0.7, 1.0)),
+}
+POSE = PoseSettings(rotation_deg=8.0, scale=(0.95, 1.05), shift_mm=5.0, elastic_mm=0.5)
+
+
+def main() -> None:
+    """Draw, segment, compare, print."""
+    given = arguments()
+    torch.set_flush_denormal(True)
+    segment = segment_with_model(given.model, "auto")
+    people = set(given.people.split(","))
+    knees = [k for k in list_pool(given.pool) if k.participant in people and "_v00" in k.path.name]
+    every: list[Case] = []
+    for family in given.families.split(","):
+        cases = [
+            case_of(knee, family, number, segment)
+            for knee in knees
+            for number in range(given.scans)
+        ]
+        show(family, cases)
+        every += cases
+    write_evaluation(every, given.out)
+    show("all", every)
+
+
+def arguments() -> argparse.Namespace:
+    """What the user asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pool", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--model", default="knee_mr")
+    parser.add_argument("--people", default="P03,P09,P15,P21", help="held-out participants")
+    parser.add_argument("--families", default=",".join(PROTOCOLS))
+    parser.add_argument("--scans", type=int, default=1, help="scans per knee and family")
+    return parser.parse_args()
+
+
+def case_of(knee, family: str, number: int, segment) -> Case:  # type: ignore[no-untyped-def]
+    """One synthetic scan, segmented and compared with its truth."""
+    in_plane, slices = PROTOCOLS[family]
+    scan = ScanSettings(
+        families={family: 1.0},
+        sagittal=1.0,
+        in_plane_mm=in_plane,
+        slice_mm=slices,
+        noise=0.05,
+        ghosting=0.0,
+        bands=0.0,
+    )
+    seed = (97, number, *knee.path.name.encode()[:8])
+    made = whole_scan(load_knee(knee), seed, scan=scan, pose=POSE)
+    name = f"{family}-{knee.path.stem}-{number}"
+    begin = time.perf_counter()
+    try:
+        found = segment(made.image, made.side)
+        # where the source ends nothing is known, so nothing is compared
+        labels = np.where(made.known, found.labels, 0).astype(np.uint8)
+        compared = LabelMap(labels, found.grid, found.probabilities)
+        tissues, thickness = compare(made.truth, compared, made.side)
+    except KneeimgError as error:
+        print(f"{name}: {error.finding.code}", flush=True)
+        return Case(name, finding=error.finding)
+    case = Case(name, tissues, thickness)
+    dice = " ".join(f"{t.tissue.name[:4].lower()}{t.dice:.3f}" for t in tissues)
+    print(f"{name}: {dice} ({time.perf_counter() - begin:.0f} s)", flush=True)
+    return case
+
+
+def show(title: str, cases: list[Case]) -> None:
+    """Dice of the tissues and thickness of the plates."""
+    refused = sum(case.finding is not None for case in cases)
+    print(f"\n{title}: {len(cases)} scans, {refused} refused")
+    for row in tissue_summary(cases):
+        print(
+            f"  {row['tissue']:22s} Dice {row['dice_mean']:.3f} (lowest {row['dice_min']:.3f})  "
+            f"ASSD {row['assd_mm']:.2f} mm  volume {row['volume_bias_pct']:+.1f} %"
+        )
+    for row in plate_summary(cases):
+        if row["quantity"] == "ThCtAB_aMe":
+            print(
+                f"  {row['region']:6s} ThCtAB {1000 * row['bias']:+6.0f} ± {1000 * row['sd']:.0f} µm "
+                f"worst {1000 * row['worst']:+.0f}  n {row['n']}, not measured {row['missing']}"
+            )
+
+
+if __name__ == "__main__":
+    main()
