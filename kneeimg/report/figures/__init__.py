@@ -4,6 +4,7 @@ Equal input gives equal bytes: matplotlib's defaults are used whatever the user'
 says, and nothing about the program or the time is written into the file.
 """
 
+from kneeimg.report.figures.repeats import AgreementPanel, agreement_grid
 from kneeimg.report.figures.course import visit_plot
 from kneeimg.report.figures.film import film_panel
 from kneeimg.report.figures.flat import flat_views
@@ -21,12 +22,14 @@ from kneeimg.report.figures.views import change_views, thickness_views
 from kneeimg.report.figures.waterfall import waterfall_plot
 
 __all__ = [
+    "AgreementPanel",
     "ForestPanel",
     "ForestRow",
     "GroupMean",
     "ShareBar",
     "SpaghettiPanel",
     "Strand",
+    "agreement_grid",
     "change_views",
     "film_panel",
     "flat_views",

@@ -1,0 +1,45 @@
+"""Radiographic progression by published cut-offs."""
+
+from __future__ import annotations
+
+import math
+
+from kneeimg.longitudinal.rows import ChangeRow
+
+#: Loss of medial minimum joint-space width that counts as progression, mm.
+MJSW_LOSS_MM = 0.7
+#: Loss of medial joint-space width at x = 0.25, mm per year: more than this.
+FJSW_STRICT_MM_PER_YEAR = 1.05
+FJSW_LENIENT_MM_PER_YEAR = 0.25
+#: Far below any pixel; a difference of decimal fractions misses them by less.
+_ROUNDING_MM = 1e-9
+
+NONE, YES, LENIENT, STRICT = "none", "progression", "lenient", "strict"
+
+
+def progression(row: ChangeRow) -> str:
+    """Column `progression` of a row; empty where no published cut-off applies.
+
+    Medial `mJSW`: "progression" at a loss of 0.7 mm or more, whatever the interval. Medial
+    `fJSW_0250`: "strict" above a loss of 1.05 mm per year, "lenient" above 0.25 mm per year
+    (PMC7137777; Driban 2016). Otherwise "none". The cut-offs are other people's: whether a change
+    exceeds the error of this software says `change_class`.
+
+    Examples
+    --------
+    >>> from kneeimg.core.measurement import Measurement
+    >>> from kneeimg.longitudinal.rows import change_row
+    >>> before, after = (Measurement("medial", "mJSW", v, "mm") for v in (4.0, 3.3))
+    >>> progression(change_row(before, after, 365))
+    'progression'
+    """
+    if row.region != "medial" or math.isnan(row.change):
+        return ""
+    if row.quantity == "mJSW":
+        return YES if -row.change >= MJSW_LOSS_MM - _ROUNDING_MM else NONE
+    if row.quantity == "fJSW_0250" and not math.isnan(row.change_per_year):
+        loss = -row.change_per_year - _ROUNDING_MM
+        if loss > FJSW_STRICT_MM_PER_YEAR:
+            return STRICT
+        return LENIENT if loss > FJSW_LENIENT_MM_PER_YEAR else NONE
+    return ""
