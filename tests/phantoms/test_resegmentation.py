@@ -17,6 +17,7 @@ from kneeimg.phantoms.resegmentation import (
     BoundaryError,
     DrawnKnee,
     ReadingError,
+    _filled,
     random_field,
 )
 
@@ -41,7 +42,7 @@ def test_nothing_changed_nothing_lost(knee: DrawnKnee) -> None:
     assert again.is_soft
     assert again.tissues() == knee.label_map.tissues()
     for tissue in again.tissues():
-        assert overlap(knee.label_map, again, tissue) > (0.93 if tissue < 10 else 0.88), tissue
+        assert overlap(knee.label_map, again, tissue) > (0.93 if tissue < 10 else 0.80), tissue
         was = float((knee.label_map.labels == tissue).sum())
         # cartilage and menisci are few voxels thick: smoothing rounds their rims off
         assert float(again.fraction(tissue).sum()) == pytest.approx(was, rel=0.10), tissue
@@ -49,16 +50,29 @@ def test_nothing_changed_nothing_lost(knee: DrawnKnee) -> None:
     assert float(np.max(total)) <= 1.0 + 1e-5
 
 
-def test_a_moved_knee_is_the_knee_in_another_place(knee: DrawnKnee) -> None:
-    turn = rotation([0.2, 1.0, 0.1], 5.0)
-    centre = knee.centre_mm
-    motion = RigidTransform(turn, centre - turn @ centre + [2.0, -1.0, 3.0], None, "2.25.1")
-    grid = Grid(GRID.shape, GRID.affine, "2.25.1")
-    moved = knee.scanned_again(motion, grid)
-    found = np.argwhere(moved.labels == Tissue.MEDIAL_MENISCUS).mean(axis=0)
-    before = np.argwhere(knee.label_map.labels == Tissue.MEDIAL_MENISCUS).mean(axis=0)
-    expected = motion.apply(GRID.to_mm(before))
-    np.testing.assert_allclose(grid.to_mm(found), expected, atol=0.15)
+@pytest.fixture(scope="module")
+def ball() -> DrawnKnee:
+    """A ball of 9 mm radius as a tibia, on the voxels of a DESS scan."""
+    grid = Grid((36, 64, 64), np.diag([0.7, 0.365, 0.365, 1.0]), "2.25.7")
+    place = grid.to_mm(np.moveaxis(np.indices(grid.shape), 0, -1))
+    inside = np.linalg.norm(place - grid.to_mm([17.5, 31.5, 31.5]), axis=-1) < 9.0
+    return DrawnKnee(LabelMap(np.where(inside, 3, 0).astype(np.uint8), grid))
+
+
+def test_a_moved_knee_is_the_knee_in_another_place(ball: DrawnKnee) -> None:
+    grid = ball.label_map.grid
+    turn, centre = rotation([0.2, 1.0, 0.1], 5.0), ball.centre_mm
+    shift = np.array([0.31, -1.02, 0.47])
+    motion = RigidTransform(turn, centre - turn @ centre + shift, "2.25.7", "2.25.8")
+    moved = ball.scanned_again(motion, Grid(grid.shape, grid.affine, "2.25.8"))
+    np.testing.assert_allclose(centre_of(moved, Tissue.TIBIA), centre + shift, atol=0.02)
+
+
+def centre_of(label_map: LabelMap, tissue: Tissue) -> np.ndarray:
+    """(3,) mm centre of gravity of a tissue."""
+    share = label_map.fraction(tissue).astype(np.float64)
+    places = label_map.grid.to_mm(np.argwhere(share > 0))
+    return np.average(places, axis=0, weights=share[share > 0])
 
 
 def test_a_drawing_follows_its_seed_and_moves_boundaries(knee: DrawnKnee) -> None:
@@ -74,6 +88,15 @@ def test_a_drawing_follows_its_seed_and_moves_boundaries(knee: DrawnKnee) -> Non
     own = first.fraction(Tissue.TIBIAL_CARTILAGE)
     # about 2 mm of cartilage with two boundaries, each off by 0.1 mm
     assert 0.02 < float(moved.sum() / own.sum()) < 0.2
+
+
+def test_a_boundary_moves_as_far_as_it_was_told(ball: DrawnKnee) -> None:
+    (tibia,), grid = ball.structures, ball.label_map.grid
+    for out_mm in (-0.3, 0.0, 0.3):
+        filled = _filled(tibia.grid, tibia.inner_mm - out_mm, no_motion(), grid)
+        radius_mm = (0.75 / np.pi * float(filled.sum()) * grid.voxel_volume_mm3) ** (1 / 3)
+        # smoothing a ball makes it smaller by sigma^2 / r = 0.04 mm, and all three alike
+        assert radius_mm - 8.96 == pytest.approx(out_mm, abs=0.03)
 
 
 def test_no_film_of_cartilage_appears_on_bare_bone(knee: DrawnKnee) -> None:
