@@ -4,11 +4,11 @@ Equal input gives equal bytes: matplotlib's defaults are used whatever the user'
 says, and nothing about the program or the time is written into the file.
 """
 
-from kneeimg.report.figures.repeats import AgreementPanel, agreement_grid
 from kneeimg.report.figures.course import visit_plot
 from kneeimg.report.figures.film import film_panel
 from kneeimg.report.figures.flat import flat_views
 from kneeimg.report.figures.forest import ForestPanel, ForestRow, forest_plot
+from kneeimg.report.figures.repeats import AgreementPanel, agreement_grid
 from kneeimg.report.figures.shares import ShareBar, shares_plot
 from kneeimg.report.figures.slices import qc_overlay
 from kneeimg.report.figures.spaghetti import (

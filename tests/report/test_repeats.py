@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kneeimg.core.precision import PrecisionRow
-from kneeimg.report.figures.agreement import AgreementPanel, agreement_figure, agreement_grid
+from kneeimg.report.figures.repeats import AgreementPanel, agreement_figure, agreement_grid
 
 
 def panel(region: str) -> AgreementPanel:
