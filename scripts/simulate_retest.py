@@ -1,6 +1,6 @@
 """Simulate a scan-rescan study and write the repeatability table that ships with kneeimg.
 
-    python scripts/simulate_retest.py --labels LABELS --work WORK
+    python scripts/simulate_retest.py --labels LABELS --work WORK --page docs/precision-simulated.md
 
 Label maps and phantom knees are moved (±5°, ±3 mm), laid on the OAI DESS grid and drawn again twice
 with random boundary errors; phantom films are positioned again twice with new noise. Every scan is
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from kneeimg import __version__
-from kneeimg.core.anatomy import Side
+from kneeimg.core.anatomy import AGGREGATE_SUMS, PLATE_BONES, REGION_BONES, Side
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.precision import PrecisionHeader, PrecisionRow, PrecisionStudy, StudyKind
 from kneeimg.io.label_maps import read_label_map
@@ -47,6 +47,7 @@ from kneeimg.longitudinal.retest import (
     precision_rows,
     values_from,
 )
+from kneeimg.longitudinal.vertices import VERTEX_QUANTITY
 from kneeimg.phantoms.cartilage import PlateThickness
 from kneeimg.phantoms.film import FilmSetup, knee_film, random_knee, random_setup
 from kneeimg.phantoms.grids import dess_grid, random_pose
@@ -91,6 +92,8 @@ def main() -> None:
     header = _header(options, dict(zip(samples, by_sample, strict=True)))
     study = PrecisionStudy(header, _first_of_each(by_sample))
     write_precision(study, options.out)
+    if options.page:
+        options.page.write_text(page(header, by_sample), encoding="utf-8")
     show(by_sample)
     print(f"{options.out}: {len(study.rows)} rows")
 
@@ -100,6 +103,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--labels", type=Path, help="folder of label maps; none: phantoms only")
     parser.add_argument("--work", type=Path, required=True, help="folder for finished knees")
     parser.add_argument("-o", "--out", type=Path, default=DEFAULT)
+    parser.add_argument("--page", type=Path, help="also write the figures as Markdown here")
     parser.add_argument("--people", type=int, default=12)
     parser.add_argument("--phantoms", type=int, default=6)
     parser.add_argument("--films", type=int, default=20)
@@ -283,6 +287,63 @@ def _header(
             "seed": str(options.seed),
         },
     )
+
+
+def page(header: PrecisionHeader, samples: Sequence[Sequence[PrecisionRow]]) -> str:
+    """The smallest detectable changes beside the published ones, as a page of the documentation."""
+    rows = {(r.sample, *r.key[1:]): r for sample in samples for r in sample}
+
+    def cell(sample: str, method: str, procedure: str, region: str, quantity: str) -> str:
+        row = rows.get((sample, method, procedure, region, quantity))
+        if row is None:
+            return "–"
+        low, sdc, high = (round(1000 * v) for v in (row.sdc95_low, row.sdc95, row.sdc95_high))
+        return f"{round(1000 * row.rms_sd)} · {sdc} ({low}–{high})"
+
+    columns = (
+        (MAPS, "ray/hard", "paired"),
+        (MAPS, "ray/hard", "independent"),
+        (MAPS, "ray/soft", "paired"),
+        (KNEES, "ray/soft", "paired"),
+    )
+    names = [(r, "ThCtAB_aMe") for r in (*AGGREGATE_SUMS, *REGION_BONES)]
+    names += [(r, VERTEX_QUANTITY) for r in PLATE_BONES if r not in ("MF", "LF")]
+    names += [("FTJ", q) for q in ("OV1", "OV16", "thinning_score", "thickening_score")]
+    lines = [_PAGE_HEAD.format(**header.assumptions, version=header.software_version)]
+    lines += [
+        f"| {region} {quantity} | {' | '.join(cell(*c, region, quantity) for c in columns)} |"
+        f" {PUBLISHED.get((region, quantity), '')} |"
+        for region, quantity in names
+    ]
+    lines += ["", "| films (µm) | paired | published repositioning SD |", "|---|---|---|"]
+    films = [(side, q) for side in ("medial", "lateral") for q in ("mJSW", "meanJSW")]
+    films += [("medial", "fJSW_0250"), ("lateral", "fJSW_0775")]
+    lines += [
+        f"| {region} {quantity} | {cell(FILMS, 'duryea', 'paired', region, quantity)} |"
+        f" {PUBLISHED.get((region, quantity), '')} |"
+        for region, quantity in films
+    ]
+    return "\n".join(lines) + "\n"
+
+
+#: Published figures for the same thing, by other software and readers.
+PUBLISHED = {
+    ("FTJ", "ThCtAB_aMe"): "69 · 190–210",
+    ("medial", "mJSW"): "140",
+    ("lateral", "mJSW"): "230",
+}
+_PAGE_HEAD = """\
+# The simulated repeatability table
+
+Written by `scripts/simulate_retest.py` with kneeimg {version}; what it assumes, and what it
+therefore cannot tell, stands in [precision](precision.md). Simulated: {people}. Drawing: {drawing}.
+
+SEM · SDC95 (95 % interval of the SDC), µm. Published: retest of the whole joint and its SDC; the
+size of the boundary errors was chosen with the former in view.
+
+| | label maps, hard, paired | the same, independent | label maps, soft, paired | \
+phantoms, soft, paired | published |
+|---|---|---|---|---|---|"""
 
 
 def show(samples: Sequence[Sequence[PrecisionRow]]) -> None:

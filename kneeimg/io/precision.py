@@ -104,8 +104,8 @@ def number_of(text: str, *, where: str) -> float:
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Nine digits: the same table on every machine, far finer than any measurement."""
-    return {k: float(f"{v:.9g}") if isinstance(v, float) else v for k, v in row.items()}
+    """Seven digits: the same table on every machine, far finer than any measurement."""
+    return {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in row.items()}
 
 
 def _row(line: Mapping[str, str]) -> PrecisionRow:

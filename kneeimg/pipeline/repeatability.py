@@ -24,7 +24,7 @@ from kneeimg.settings.resources import config_path
 from kneeimg.settings.study import StageSettings
 
 #: The table that ships with kneeimg.
-SHIPPED = "precision/simulated.csv"
+SHIPPED = Path("precision/simulated.csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ def load_repeatability(setting: str, folder: Path | None = None) -> PrecisionStu
     if setting == NO_PRECISION:
         return None
     if setting == SHIPPED_PRECISION:
-        return read_precision(config_path(SHIPPED))
+        # its folder always ships; a version for which nothing was simulated has no table in it
+        table = config_path(SHIPPED.parent.name) / SHIPPED.name
+        return read_precision(table) if table.is_file() else None
     return read_precision((folder or Path()) / setting)
 
 
