@@ -33,12 +33,21 @@ def progression(row: ChangeRow) -> str:
     >>> progression(change_row(before, after, 365))
     'progression'
     """
-    if row.region != "medial" or math.isnan(row.change):
+    return progression_of(row.region, row.quantity, row.change, row.change_per_year)
+
+
+def progression_of(region: str, quantity: str, change: float, change_per_year: float) -> str:
+    """As :func:`progression`, from the values of a row (mm, mm per year; NaN when unknown).
+
+    >>> progression_of("medial", "fJSW_0250", -0.3, -0.6)
+    'lenient'
+    """
+    if region != "medial" or math.isnan(change):
         return ""
-    if row.quantity == "mJSW":
-        return YES if -row.change >= MJSW_LOSS_MM - _ROUNDING_MM else NONE
-    if row.quantity == "fJSW_0250" and not math.isnan(row.change_per_year):
-        loss = -row.change_per_year - _ROUNDING_MM
+    if quantity == "mJSW":
+        return YES if -change >= MJSW_LOSS_MM - _ROUNDING_MM else NONE
+    if quantity == "fJSW_0250" and not math.isnan(change_per_year):
+        loss = -change_per_year - _ROUNDING_MM
         if loss > FJSW_STRICT_MM_PER_YEAR:
             return STRICT
         return LENIENT if loss > FJSW_LENIENT_MM_PER_YEAR else NONE
