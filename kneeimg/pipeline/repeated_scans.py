@@ -37,7 +37,7 @@ class FinishedScan:
     @property
     def scan(self) -> str:
         """Which of several scans of one visit, "" for the only one or their average."""
-        return str(getattr(self.record.visit, "scan", ""))
+        return self.record.visit.scan
 
     @property
     def name(self) -> str:

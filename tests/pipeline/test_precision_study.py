@@ -7,7 +7,6 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from kneeimg.io.results import DESCRIPTION, KneeRecord, knee_file, record_to_jso
 from kneeimg.pipeline.planned import planned_rows, row_context
 from kneeimg.pipeline.precision import precision_of_csv, precision_of_results
 from kneeimg.pipeline.repeatability import load_repeatability, settings_hash
-from kneeimg.pipeline.repeats import FinishedScan, repeated_scans
+from kneeimg.pipeline.repeated_scans import FinishedScan, repeated_scans
 from kneeimg.pipeline.runner import Signature, publish_stage
 from kneeimg.settings.study import StageSettings
 
@@ -49,7 +48,7 @@ def publish_record(out: Path, record: KneeRecord, settings: StageSettings = SETT
         name = knee_file(visit.participant, visit.visit, visit.side, "measurements.json")
         write_json(stage / name, record_to_json(record))
         used = settings.model_dump(mode="json", include={"reading", "film"})
-        publish_stage(stage, manifest, Signature({}, (), used, {"sha256": ""}), "measured")
+        publish_stage(stage, manifest, Signature({}, {}, (), used, {"sha256": ""}), "measured")
 
 
 @pytest.fixture
@@ -136,8 +135,7 @@ def test_changed_results_and_unlike_settings_are_refused(results: Path, pairs: P
 def test_scans_of_one_visit_repeat_and_their_average_does_not() -> None:
     def scan(name: str) -> FinishedScan:
         record = film("P0", "BL", 4.0)
-        stub = SimpleNamespace(key=record.key, visit=SimpleNamespace(visit="BL", scan=name))
-        return FinishedScan(stub, Path(), {})  # type: ignore[arg-type]
+        return FinishedScan(replace(record, visit=replace(record.visit, scan=name)), Path(), {})
 
     (group,) = repeated_scans([scan(""), scan("run-10"), scan("run-2"), scan("run-1")], None)
     assert [s.scan for s in group] == ["run-1", "run-2", "run-10"]
