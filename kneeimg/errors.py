@@ -143,6 +143,8 @@ class ReasonCode(StrEnum):
     NO_DIRECTION = "NO_DIRECTION"
     NOT_CONVERGED = "NOT_CONVERGED"
     UNBOUNDED = "UNBOUNDED"
+    NO_REPEATABILITY = "NO_REPEATABILITY"
+    NO_REPEATS = "NO_REPEATS"
     # output and environment
     OUTPUT_NOT_WRITABLE = "OUTPUT_NOT_WRITABLE"
     OUTPUT_FULL = "OUTPUT_FULL"
@@ -410,6 +412,11 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.NO_DIRECTION: (_R, "A quantity of which neither more nor less is better"),
     ReasonCode.NOT_CONVERGED: (_R, "The fit of the mixed model did not converge"),
     ReasonCode.UNBOUNDED: (_N, "A limit of an interval, or a sample size, is not finite"),
+    ReasonCode.NO_REPEATABILITY: (
+        _N,
+        "The repeatability table holds for other software, model, masks or settings: not used",
+    ),
+    ReasonCode.NO_REPEATS: (_R, "No knee was scanned and measured twice"),
     ReasonCode.OUTPUT_NOT_WRITABLE: (_R, "The output folder cannot be written"),
     ReasonCode.OUTPUT_FULL: (_R, "No space left for the output"),
     ReasonCode.OUTPUT_CHANGED: (_R, "A result file is gone or no longer what kneeimg wrote"),
@@ -471,6 +478,8 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.NOT_A_NUMBER: "correct the cell, or leave it empty when the value is missing",
     ReasonCode.OUT_OF_RANGE: "correct the cell, or leave it empty when the value is missing",
     ReasonCode.NO_REPEATABILITY_DATA: "measure repeated scans with this software",
+    ReasonCode.NO_REPEATABILITY: "make a table for this set-up with kneeimg precision",
+    ReasonCode.NO_REPEATS: "name visits that repeat each other with --pairs",
     ReasonCode.OUTPUT_NOT_WRITABLE: "choose an output folder that you may write to",
     ReasonCode.OUTPUT_FULL: "free some space and run again: finished cases are kept",
     ReasonCode.OUTPUT_CHANGED: "run again: what is missing is measured again",

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kneeimg import __version__
+from kneeimg.core.precision import PrecisionStudy
 from kneeimg.errors import Finding
 from kneeimg.io.atomic import canonical_json, sha256_text, write_json, write_text
+from kneeimg.io.precision import header_path, write_precision
 from kneeimg.io.results import DESCRIPTION, KneeRecord
 from kneeimg.io.tables import (
     CHANGE_COLUMNS,
@@ -124,6 +126,16 @@ def write_wide(tables: Path, rows: Sequence[Row]) -> None:
     write_csv(tables / "measurements_wide.csv", columns, wide)
     measured = columns[len(WIDE_KEYS) :]
     write_parquet(tables / "measurements_wide.parquet", columns, wide, more_floats=measured)
+
+
+def write_repeatability(out: Path, study: PrecisionStudy | None) -> None:
+    """The repeatability table that changes were judged by, beside them; none, if there is none."""
+    path = out / "tables" / "precision.csv"
+    if study is not None:
+        write_precision(study, path)
+        return
+    for old in (path, header_path(path)):
+        old.unlink(missing_ok=True)
 
 
 def absent_rows(absent: Sequence[Absent]) -> list[dict[str, str]]:

@@ -11,7 +11,13 @@ from typing import Any
 from kneeimg.batch.audit import RunAudit
 from kneeimg.batch.crash import Crash, clear_logs
 from kneeimg.batch.exclusions import mark_excluded, write_exclusions
-from kneeimg.batch.finish import absent_rows, disposition_of, write_head, write_tables
+from kneeimg.batch.finish import (
+    absent_rows,
+    disposition_of,
+    write_head,
+    write_repeatability,
+    write_tables,
+)
 from kneeimg.batch.stage import Engine, run_units
 from kneeimg.batch.stale import departed, withdraw_stale
 from kneeimg.batch.summary import BatchSummary, Progress
@@ -28,6 +34,7 @@ from kneeimg.pipeline.cases import Absent, Case, CaseReport, Plan
 from kneeimg.pipeline.longitudinal import Pair, PairReport, pairs_of, run_pair, unmeasured_rows
 from kneeimg.pipeline.planned import refused_record
 from kneeimg.pipeline.planning import plan_cases
+from kneeimg.pipeline.repeatability import load_repeatability
 from kneeimg.pipeline.repeats import change_rows, with_averages
 from kneeimg.pipeline.runner import refused_case, run_case, with_visit
 from kneeimg.settings.study import StudyFile
@@ -56,7 +63,7 @@ def run_study(
     Raises
     ------
     StudyError
-        A mistake in the study file or its tables; nothing is written.
+        A mistake in the study file, its tables or the repeatability table; nothing is written.
     InputError
         The folder does not exist.
     OutputError
@@ -68,6 +75,9 @@ def run_study(
     if study is not None:
         study = replace(study, settings=settings)
     plan = plan_cases(source, study, side, settings)
+    folder = study_file.resolve().parent if study_file else None
+    precision = load_repeatability(plan.settings.change.precision, folder)
+    plan = replace(plan, precision=precision)
     return run_batch(
         plan,
         out,
@@ -179,6 +189,7 @@ def run_batch(
             adam_study(study.settings, study.participants, plan.visit_order) if study else None
         )
         n_rows = write_tables(out, with_averages(records), disposition, rows, analysis)
+        write_repeatability(out, plan.precision)
         write_exclusions(out, audit.excluded)
         write_report(out)
         summary = _summary(plan, pairs, reports, changes, disposition, (n_rows, len(rows)))
@@ -201,6 +212,7 @@ def _summary(
         n_cases=len(plan.cases),
         n_reused=sum(report.reused for report in reports),
         n_change_rows=n_rows[1],
+        findings=tuple(dict.fromkeys(f for p in pairs for f in p.repeatability.findings)),
         changed=(
             *(c.name for c, report in zip(plan.cases, reports, strict=True) if report.changed),
             *(p.name for p, report in zip(pairs, changes, strict=True) if report.changed),

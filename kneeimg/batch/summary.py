@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kneeimg.errors import ExitStatus
+from kneeimg.errors import ExitStatus, Finding
 
 #: done, total, what: called once per finished case.
 Progress = Callable[[int, int, str], None]
@@ -28,6 +28,7 @@ class BatchSummary:
     n_reused : Of the cases, those verified and kept from an earlier run.
     changed : Cases measured again because an output no longer matched its manifest.
     crashed : Cases that ended in a bug or a dead worker; see the logs.
+    findings : What concerns the run as a whole, e.g. why no change was classed.
     """
 
     disposition: tuple[Mapping[str, str], ...]
@@ -37,6 +38,7 @@ class BatchSummary:
     n_reused: int = 0
     changed: tuple[str, ...] = ()
     crashed: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def counts(self) -> Counter[str]:
@@ -83,5 +85,6 @@ class BatchSummary:
             "reused": self.n_reused,
             "changed": list(self.changed),
             "crashed": list(self.crashed),
+            "findings": [finding.as_dict() for finding in self.findings],
             "disposition": [dict(row) for row in self.disposition],
         }

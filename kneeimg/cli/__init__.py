@@ -20,6 +20,7 @@ from kneeimg.cli.frame import CommandGroup
 from kneeimg.cli.freeze import lock, unlock
 from kneeimg.cli.inspect import inspect
 from kneeimg.cli.measure import measure_app
+from kneeimg.cli.precision import precision
 from kneeimg.cli.report import report
 from kneeimg.cli.run import run
 from kneeimg.cli.segment import segment
@@ -77,6 +78,7 @@ app.add_typer(measure_app, name="measure")
 app.command()(train)
 app.command()(evaluate)
 app.command()(change)
+app.command()(precision)
 app.command()(report)
 app.command()(trial)
 app.command()(exclude)

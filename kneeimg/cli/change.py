@@ -81,4 +81,7 @@ def _cells(row: ChangeRow) -> tuple[str, ...]:
     values = (row.baseline, row.followup, row.change)
     percent = "" if math.isnan(row.change_pct) else f"{row.change_pct:+.1f}"
     note = str(row.reason or row.change_class)
+    if row.sdc_source and not row.reason:
+        # whoever reads "loss" must see whether real repeats or a simulation stand behind it
+        note = f"{note} ({row.sdc_source.split(':')[0]} SDC)"
     return (row.region, row.quantity, *map(number, values), percent, row.unit, note)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import Reason, User, echo_json, refusals, table
+from kneeimg.cli.frame import Reason, User, echo_json, refusals, show_finding, table
 from kneeimg.core.anatomy import Side
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def show_summary(summary: BatchSummary, out: Path, as_json: bool) -> None:
             [[str(row.get(c) or "") for c in columns] for row in summary.refusals],
             "Refused",
         )
+    for finding in summary.findings:
+        show_finding(finding)
     typer.echo(summary.headline())
     typer.echo(f"report: {out / 'report' / 'index.html'}")
     typer.echo("For research. Not for diagnosis.")

@@ -65,6 +65,7 @@ CHANGE_COLUMNS = (
     "change_class",
     "sdc",
     "sdc_source",
+    "progression",
     "tab_source",
     "registration_rms_mm",
     "drift",

@@ -14,8 +14,11 @@ from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding, ReasonCode, RegistrationError
 from kneeimg.longitudinal.carry import PairedBone, pair_bone
 from kneeimg.longitudinal.extras import extra_rows
+from kneeimg.longitudinal.ordered import ordered_rows
+from kneeimg.longitudinal.progression import progression
 from kneeimg.longitudinal.registration import Registration, register_bone
 from kneeimg.longitudinal.rows import ChangeRow, PrecisionTable, Repeatability, change_row
+from kneeimg.longitudinal.vertices import with_change_state
 from kneeimg.measure.regions import region_mask, summarise
 from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -32,11 +35,12 @@ class KneeChange:
 
     Attributes
     ----------
-    rows : One for each planned measurement, in that order, also where nothing can be compared.
+    rows : One for each planned measurement, in that order, then those of `planned_ordered`; also
+        where nothing can be compared.
     surfaces : Bone to its baseline surface, baseline frame, with the vertex fields `change_mm`
         (follow-up − baseline; NaN outside tAB and where a visit has no value), `baseline_mm`,
-        `followup_mm`, `state` and `state_followup` (`VertexState`), `plate` and
-        `subregion`.
+        `followup_mm`, `state` and `state_followup` (`VertexState`), `plate`, `subregion`,
+        and `sdc_mm` and `change_state` (`ChangeState`).
     registrations : Bone to its alignment.
     undetermined_pct : Region to the share of its area without a value at one of the visits, %.
     findings : Why a bone could not be compared.
@@ -101,7 +105,8 @@ def compare_knees(
         if share > settings.max_undetermined_pct:
             absent.setdefault(region, ReasonCode.UNDETERMINED_SHARE)
     rows = _rows(pairs, absent, registrations, days, (before, after), sdc, morphometry)
-    surfaces = {bone: _change_map(pair) for bone, pair in pairs.items()}
+    rows += ordered_rows(rows, days, sdc)
+    surfaces = {bone: with_change_state(_change_map(p), sdc) for bone, p in pairs.items()}
     return KneeChange(rows, surfaces, registrations, lost_pct, findings)
 
 
@@ -133,7 +138,8 @@ def compare_films(
         second = after.get(key) or _not_there(either, ReasonCode.VISIT_MISSING)
         if either.unit in _MM_UNITS and not same_spacing_source and not first.reason:
             second = _not_there(either, second.reason or ReasonCode.PROTOCOL_DRIFT)
-        rows.append(change_row(first, second, days, _entry(sdc, either), kind="film"))
+        row = change_row(first, second, days, _entry(sdc, either), kind="film")
+        rows.append(replace(row, progression=progression(row)))
     order = {key: number for number, key in enumerate((*before, *(set(after) - set(before))))}
     return tuple(sorted(rows, key=lambda row: order[row.region, row.quantity]))
 

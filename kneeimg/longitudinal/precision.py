@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+Interval = tuple[float, float]
 
 
 def _repeats(values: ArrayLike) -> FloatArray:
@@ -87,6 +88,30 @@ def sdc95(values: ArrayLike) -> float:
     return 1.96 * math.sqrt(2.0) * sem(values)
 
 
+def sdc95_interval(rms_sd: float, df: float, *, level: float = 0.95) -> Interval:
+    """Confidence interval of the smallest detectable change from the chi-square distribution.
+
+    Parameters
+    ----------
+    rms_sd : Standard error of measurement.
+    df : Its degrees of freedom: participants × (repeats − 1).
+
+    Examples
+    --------
+    >>> low, high = sdc95_interval(0.1, 24)
+    >>> round(low, 4), round(high, 4)
+    (0.2164, 0.3856)
+    """
+    from scipy.stats import chi2
+
+    if not df > 0:
+        raise ValueError(f"an interval needs degrees of freedom, got {df}")
+    tail = (1.0 - level) / 2.0
+    sdc = 1.96 * math.sqrt(2.0) * rms_sd
+    high, low = (math.sqrt(df / float(chi2.ppf(p, df))) for p in (tail, 1.0 - tail))
+    return sdc * low, sdc * high
+
+
 @dataclass(frozen=True, slots=True)
 class _Anova:
     """Mean squares of a two-way layout without replication."""
@@ -130,6 +155,39 @@ def icc_3_1(values: ArrayLike) -> float:
     a = _anova(values)
     spread = a.participants + (a.k - 1) * a.error
     return (a.participants - a.error) / spread if spread > 0 else math.nan
+
+
+def icc_2_1_interval(values: ArrayLike) -> Interval:
+    """95 % confidence interval of ICC(2,1) [2]_; NaN where the values do not vary at all."""
+    from scipy.stats import f
+
+    a = _anova(values)
+    icc = icc_2_1(values)
+    if math.isnan(icc) or a.error <= 0:
+        return (icc, icc) if icc == 1.0 else (math.nan, math.nan)
+    n, k, ratio = a.n, a.k, a.repeats / a.error
+    part = k * icc * ratio
+    whole = n * (1.0 + (k - 1) * icc) - k * icc
+    df = (k - 1) * (n - 1) * (part + whole) ** 2 / ((n - 1) * part**2 + whole**2)
+    upper_f, lower_f = float(f.ppf(0.975, n - 1, df)), float(f.ppf(0.975, df, n - 1))
+    rest = k * a.repeats + (k * n - k - n) * a.error
+    low = n * (a.participants - upper_f * a.error) / (upper_f * rest + n * a.participants)
+    high = n * (lower_f * a.participants - a.error) / (rest + n * lower_f * a.participants)
+    return low, high
+
+
+def icc_3_1_interval(values: ArrayLike) -> Interval:
+    """95 % confidence interval of ICC(3,1) [2]_; NaN where the values do not vary at all."""
+    from scipy.stats import f
+
+    a = _anova(values)
+    icc = icc_3_1(values)
+    if math.isnan(icc) or a.error <= 0:
+        return (icc, icc) if icc == 1.0 else (math.nan, math.nan)
+    ratio, rest = a.participants / a.error, (a.n - 1) * (a.k - 1)
+    low = ratio / float(f.ppf(0.975, a.n - 1, rest))
+    high = ratio * float(f.ppf(0.975, rest, a.n - 1))
+    return (low - 1.0) / (low + a.k - 1.0), (high - 1.0) / (high + a.k - 1.0)
 
 
 @dataclass(frozen=True, slots=True)

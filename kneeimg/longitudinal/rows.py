@@ -79,6 +79,7 @@ class ChangeRow:
     change_per_year : change × 365.25 / days; NaN unless days is positive.
     status, reason : Why there is no change.
     change_class, sdc, sdc_source : The change against the smallest detectable one.
+    progression : Of joint space by published cut-offs, see `kneeimg.longitudinal.progression`.
     tab_source : How the bone area was obtained.
     registration_rms_mm : Residual of the bones' alignment, the largest one for sums.
     method : How both visits were measured.
@@ -104,6 +105,7 @@ class ChangeRow:
     change_class: ChangeClass = ChangeClass.NO_DATA
     sdc: float = math.nan
     sdc_source: str = ""
+    progression: str = ""
     tab_source: str = ""
     registration_rms_mm: float = math.nan
     drift: str = ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kneeimg import __version__
 from kneeimg.core.anatomy import Side
 from kneeimg.core.laterality import SideSource
+from kneeimg.core.precision import PrecisionStudy
 from kneeimg.core.visit import Visit
 from kneeimg.errors import Finding
 from kneeimg.io.atomic import sha256_text
@@ -190,6 +191,7 @@ class Plan:
     absent : Scans that are refused, skipped or missing without a case.
     participants : Study id to index knee, in table order.
     visit_order : Participant to visit ids in time; the first is the baseline.
+    precision : Repeatability study that changes are judged by; None for none.
     """
 
     study_id: str
@@ -198,6 +200,7 @@ class Plan:
     absent: tuple[Absent, ...]
     participants: Mapping[str, Side | None]
     visit_order: Mapping[str, tuple[str, ...]]
+    precision: PrecisionStudy | None = None
 
 
 def public_hash(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,13 @@ from kneeimg.io.results import (
 )
 from kneeimg.io.tables import CHANGE_COLUMNS
 from kneeimg.longitudinal.change import KneeChange, compare_films, compare_knees
+from kneeimg.longitudinal.ordered import ordered_rows
 from kneeimg.longitudinal.registration import Registration
 from kneeimg.longitudinal.rows import ChangeRow, change_row
 from kneeimg.pipeline.cases import Case, Plan
 from kneeimg.pipeline.planned import planned_rows
 from kneeimg.pipeline.protocol import drift_between
+from kneeimg.pipeline.repeatability import Repeatability, repeatability_for
 from kneeimg.pipeline.runner import Signature, publish_stage
 from kneeimg.settings.study import StageSettings
 
@@ -53,12 +55,14 @@ class Pair:
     baseline, followup : Records of both visits, measured or not.
     settings : How both were measured and how they are compared.
     refusal : Why the two must not be compared although both were measured.
+    repeatability : Smallest detectable changes that hold for both, or why there are none.
     """
 
     baseline: KneeRecord
     followup: KneeRecord
     settings: StageSettings
     refusal: Finding | None = None
+    repeatability: Repeatability = field(default_factory=Repeatability)
 
     @property
     def name(self) -> str:
@@ -139,7 +143,8 @@ def pairs_of(plan: Plan, records: Iterable[KneeRecord]) -> list[Pair]:
         followups = [r for v in plan.visit_order[participant][1:] for r in visits.get(v, ())]
         for followup, baseline in product(followups, baselines):
             refusal = _extent_problem(plan, baseline, followup)
-            pairs.append(Pair(baseline, followup, settings, refusal))
+            pair = Pair(baseline, followup, settings, refusal)
+            pairs.append(_with_repeatability(pair, plan) if pair.comparable else pair)
     return pairs
 
 
@@ -177,7 +182,15 @@ def unmeasured_rows(pair: Pair, reason: ReasonCode | None = None) -> tuple[Row, 
         if reason is not None and first.reason is None:
             second = _nothing(region, quantity, unit, reason)
         rows.append(change_row(first, second, pair.days, kind=pair.followup.kind))
+    if pair.followup.kind == "mri":
+        rows += ordered_rows(rows, pair.days)
     return _finished(pair, rows)
+
+
+def _with_repeatability(pair: Pair, plan: Plan) -> Pair:
+    scans = [(r.measurements, r.context.model_sha256) for r in (pair.baseline, pair.followup)]
+    found = repeatability_for(plan.precision, pair.followup.kind, scans, pair.settings)
+    return replace(pair, repeatability=found)
 
 
 def _no_baseline(like: KneeRecord, visit: str) -> KneeRecord:
@@ -238,8 +251,11 @@ def _signature(pair: Pair, out: Path) -> Signature:
     for record in (pair.baseline, pair.followup):
         files += [(path.name, path) for path in _result_files(record, out) if path.is_file()]
     names = ("morphometry", "change") if pair.followup.kind == "mri" else ("film",)
-    settings = pair.settings.model_dump(mode="json", include=set(names))
-    model = {"name": "change", "version": __version__, "sha256": ""}
+    # where the repeatability table lies does not matter: its content does
+    settings = pair.settings.model_dump(
+        mode="json", include=set(names), exclude={"change": {"precision"}}
+    )
+    model = {"name": "change", "version": __version__, "sha256": pair.repeatability.sha256}
     return Signature(pair.identity(), pair.identity(), hash_inputs(files), settings, model)
 
 
@@ -263,6 +279,7 @@ def _compare(pair: Pair, out: Path, stage: Path) -> tuple[Row, ...]:
         pair.days,
         pair.baseline.measurements,
         pair.followup.measurements,
+        pair.repeatability.table,
         settings=pair.settings.change,
         morphometry=pair.settings.morphometry,
     )
@@ -279,6 +296,7 @@ def _compare_films(pair: Pair, stage: Path) -> tuple[Row, ...]:
         pair.followup.measurements,
         pair.days,
         first.spacing_source == second.spacing_source,
+        pair.repeatability.table,
     )
     rows = _finished(pair, compared)
     _write_json(pair, stage, rows, None)
@@ -335,7 +353,10 @@ def _write_json(pair: Pair, stage: Path, rows: Sequence[Row], change: KneeChange
             "drift": list(drift_between(pair.baseline.protocol, pair.followup.protocol)),
             "registrations": {b.value: _alignment(r) for b, r in registrations.items()},
             "undetermined_pct": dict(change.undetermined_pct) if change else {},
-            "findings": [f.as_dict() for f in change.findings] if change else [],
+            "findings": [
+                f.as_dict()
+                for f in (*(change.findings if change else ()), *pair.repeatability.findings)
+            ],
             "rows": [{k: _null(v) for k, v in row.items()} for row in rows],
         },
     )

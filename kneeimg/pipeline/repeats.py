@@ -17,6 +17,7 @@ from typing import Any, Literal
 from kneeimg.core.measurement import Measurement, Status
 from kneeimg.errors import ReasonCode
 from kneeimg.io.results import KneeRecord, RowContext
+from kneeimg.longitudinal.progression import progression_of
 from kneeimg.longitudinal.rows import DAYS_PER_YEAR, Repeatability, classify
 from kneeimg.pipeline.longitudinal import Pair, PairReport, Row
 
@@ -140,6 +141,7 @@ def average_change(rows: Sequence[Row]) -> Row:
     sdc = _number(first["sdc"])
     limit = None if math.isnan(sdc) else Repeatability(sdc, first["sdc_source"])
     measured = first["status"] == Status.OK.value
+    per_year = change * DAYS_PER_YEAR / days if days > 0 else math.nan
     return first | {
         "dtype": AVERAGE,
         "days": None if math.isnan(days) else round(days),
@@ -147,8 +149,9 @@ def average_change(rows: Sequence[Row]) -> Row:
         "followup": _mean_of(known, "followup"),
         "change": change,
         "change_pct": 100.0 * change / baseline if percent else math.nan,
-        "change_per_year": change * DAYS_PER_YEAR / days if days > 0 else math.nan,
+        "change_per_year": per_year,
         "change_class": classify(change, limit).value if measured else "",
+        "progression": progression_of(first["region"], first["quantity"], change, per_year),
         "registration_rms_mm": max(
             (_number(row["registration_rms_mm"]) for row in known), default=math.nan
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kneeimg.core.anatomy import Side
@@ -16,6 +16,8 @@ from kneeimg.longitudinal.change import KneeChange, compare_knees
 from kneeimg.pipeline.cases import MaskFile
 from kneeimg.pipeline.film import MeasuredFilm, knees_to_measure, measure_film, write_film_files
 from kneeimg.pipeline.mr import MeasuredKnee, load_mask, measure_labels, write_knee_files
+from kneeimg.pipeline.repeatability import load_repeatability, repeatability_for
+from kneeimg.segment.mr import EXISTING_MASK
 from kneeimg.settings.study import StageSettings
 
 #: Visit id in the file names of a single measurement.
@@ -115,19 +117,28 @@ def change_between(
     scheme: str,
     settings: StageSettings | None = None,
 ) -> MaskChange:
-    """Measure two masks of one knee and compare them over the baseline's bone area."""
+    """Measure two masks of one knee and compare them over the baseline's bone area.
+
+    A change is classed by the repeatability table of the settings, by default the simulated one
+    that ships with kneeimg, where that holds.
+    """
     settings = settings or StageSettings()
     first, second = (measure_mask(path, side, scheme, settings) for path in (baseline, followup))
+    study = load_repeatability(settings.change.precision)
+    scans = [(m.morphometry.measurements, EXISTING_MASK.sha256) for m in (first, second)]
+    known = repeatability_for(study, "mri", scans, settings)
     change = compare_knees(
         first.morphometry.surfaces,
         second.morphometry.surfaces,
         days,
         first.morphometry.measurements,
         second.morphometry.measurements,
+        known.table,
         settings=settings.change,
         morphometry=settings.morphometry,
     )
-    return MaskChange(first, second, change)
+    findings = (*change.findings, *known.findings)
+    return MaskChange(first, second, replace(change, findings=findings))
 
 
 def write_change(result: MaskChange, followup: Path, out: Path) -> None:

@@ -7,6 +7,9 @@ from pydantic import Field
 from kneeimg.settings.base import Settings
 from kneeimg.settings.registration import RegistrationSettings
 
+#: Values of `precision` that are not a path.
+SHIPPED_PRECISION, NO_PRECISION = "simulated", "none"
+
 
 class ChangeSettings(Settings):
     """How two measured visits of one knee are compared.
@@ -21,9 +24,13 @@ class ChangeSettings(Settings):
     rim_mm : Where the two visits disagree about the border of a plate no deeper than this, the
         border is left out of both, mm; 0 carries the baseline's tAB unchanged, which leans
         towards loss. See `pair_bone`.
+    precision : Where the smallest detectable changes come from: a table of `kneeimg precision`,
+        relative to the study file; "simulated" for the simulated one that ships with kneeimg;
+        "none".
     """
 
     registration: RegistrationSettings = RegistrationSettings()
     max_gap_mm: float = Field(default=3.0, gt=0.0)
     max_undetermined_pct: float = Field(default=20.0, ge=0.0, le=100.0)
     rim_mm: float = Field(default=2.0, ge=0.0, le=5.0)
+    precision: str = Field(default=SHIPPED_PRECISION, min_length=1)

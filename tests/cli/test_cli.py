@@ -27,7 +27,7 @@ from kneeimg.phantoms.grids import slice_grid
 from kneeimg.phantoms.knee import KneePhantom
 
 COMMANDS = ("demo", "inspect", "run", "segment", "measure", "measure mr", "measure film", "change",
-            "report", "trial")  # fmt: skip
+            "precision", "report", "trial")  # fmt: skip
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:

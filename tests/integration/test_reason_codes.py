@@ -154,6 +154,11 @@ PROOFS = {
     ),
     "NOT_CONVERGED": (_NUMBERS, "test_mixed_model_says_why_not"),
     "UNBOUNDED": (_TRIAL, "test_the_next_trial_is_sized_from_the_estimate_and_its_limits"),
+    "NO_REPEATABILITY": (
+        "pipeline/test_repeatability.py",
+        "test_a_table_for_something_else_is_refused_and_says_why",
+    ),
+    "NO_REPEATS": ("pipeline/test_precision_study.py", "test_no_repeats_is_said"),
     "OUTPUT_NOT_WRITABLE": (
         "batch/test_batch.py",
         "test_unwritable_output_is_refused_before_anything_runs",

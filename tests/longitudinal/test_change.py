@@ -16,6 +16,7 @@ from kneeimg.core.surface import RigidTransform, Surface
 from kneeimg.errors import ReasonCode
 from kneeimg.geometry.rigid import rotation
 from kneeimg.longitudinal.change import CARRIED, KneeChange, compare_knees
+from kneeimg.longitudinal.ordered import planned_ordered
 from kneeimg.longitudinal.rows import ChangeClass, PrecisionTable, Repeatability
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.planned import planned_knee
@@ -117,7 +118,7 @@ def test_the_true_change_is_found(
 
 def test_every_planned_row_is_there_in_order(change: KneeChange) -> None:
     names = tuple((row.region, row.quantity, row.unit) for row in change.rows)
-    assert names == planned_knee()
+    assert names == planned_knee() + planned_ordered()
     carried = change.rows[: len(planned_measurements())]
     assert {row.tab_source for row in carried} == {CARRIED}
     assert {row.kind for row in change.rows} == {"mri"}

@@ -21,7 +21,7 @@ from kneeimg.longitudinal.rows import (
 
 COLUMNS = """
     participant side kind region quantity visit_from visit_to days dtype baseline followup change
-    change_pct change_per_year unit status reason change_class sdc sdc_source tab_source
+    change_pct change_per_year unit status reason change_class sdc sdc_source progression tab_source
     registration_rms_mm drift method software_version
 """
 

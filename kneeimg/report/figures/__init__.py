@@ -8,6 +8,7 @@ from kneeimg.report.figures.course import visit_plot
 from kneeimg.report.figures.film import film_panel
 from kneeimg.report.figures.flat import flat_views
 from kneeimg.report.figures.forest import ForestPanel, ForestRow, forest_plot
+from kneeimg.report.figures.repeats import AgreementPanel, agreement_grid
 from kneeimg.report.figures.shares import ShareBar, shares_plot
 from kneeimg.report.figures.slices import qc_overlay
 from kneeimg.report.figures.spaghetti import (
@@ -21,12 +22,14 @@ from kneeimg.report.figures.views import change_views, thickness_views
 from kneeimg.report.figures.waterfall import waterfall_plot
 
 __all__ = [
+    "AgreementPanel",
     "ForestPanel",
     "ForestRow",
     "GroupMean",
     "ShareBar",
     "SpaghettiPanel",
     "Strand",
+    "agreement_grid",
     "change_views",
     "film_panel",
     "flat_views",

@@ -1,0 +1,151 @@
+"""`kneeimg precision`: how well repeated scans agree."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kneeimg.cli.frame import echo_json, refusals, show_finding, table
+from kneeimg.errors import StudyError
+
+if TYPE_CHECKING:
+    from kneeimg.core.precision import PrecisionRow
+    from kneeimg.pipeline.precision import PrecisionResult
+
+
+def precision(
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Results folder that `kneeimg run` wrote.", metavar="OUT", exists=True),
+    ] = None,
+    to: Annotated[
+        Path, typer.Option("-o", "--out", help="Table to write; header and picture beside it.")
+    ] = Path("precision.csv"),
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with participant, visit_a, visit_b: visits that repeat each other.",
+            exists=True,
+        ),
+    ] = None,
+    values: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            help="Repeated values instead of OUT: participant, region, quantity, value "
+            "(side, scan, unit), one row per repeat.",
+            exists=True,
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="study.toml whose [change] is used.", exists=True)
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the repeatability study.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Repeatability from repeated scans: RMS SD, CV, SDC95, ICC and Bland-Altman limits.
+
+    Scans of one participant, side and visit repeat each other; or name visits that do with --pairs.
+    The table holds every quantity measured scan by scan (independent) and as the change table
+    compares visits (paired). Only the latter is a smallest detectable change of that table; name
+    the file in study.toml and later runs use it:
+
+      [change]
+      precision = "precision.csv"
+
+    Examples:
+
+      kneeimg precision RETEST -o precision.csv
+
+      kneeimg precision RESULTS --pairs pairs.csv
+
+    For research. Not for diagnosis.
+    """
+    from datetime import date
+
+    from kneeimg.pipeline.precision import precision_of_csv, precision_of_results, write_result
+
+    today = date.today().isoformat()
+    with refusals(as_json):
+        if (out is None) == (values is None):
+            raise StudyError("give either a results folder or --csv")
+        if to.suffix != ".csv":
+            raise StudyError("the table is a CSV file", found=to.name, expected="NAME.csv")
+        if values is not None:
+            result = precision_of_csv(values, study=name, date=today)
+        else:
+            assert out is not None
+            result = precision_of_results(
+                out, pairs=pairs, study_file=study, study=name, date=today
+            )
+        written = write_result(result, to)
+    _show(result, as_json)
+    if not as_json:
+        typer.echo(f"wrote {', '.join(str(path) for path in written)}")
+        typer.echo("For research. Not for diagnosis.")
+
+
+def _show(result: PrecisionResult, as_json: bool) -> None:
+    for finding in result.findings:
+        show_finding(finding)
+    header = result.study.header
+    if as_json:
+        echo_json(
+            {
+                "notice": "For research. Not for diagnosis.",
+                "header": asdict(header),
+                "rows": [asdict(row) for row in result.study.rows],
+                "findings": [finding.as_dict() for finding in result.findings],
+            }
+        )
+        return
+    from kneeimg.pipeline.precision import PRIMARY
+
+    rows = result.study.rows
+    shown = [row for row in rows if (row.region, row.quantity) in PRIMARY] or list(rows[:40])
+    table(_COLUMNS, [_cells(row) for row in shown], f"{header.kind} study {header.study}")
+    if len(shown) < len(rows):
+        typer.echo(f"{len(shown)} of {len(rows)} rows shown")
+
+
+_COLUMNS = (
+    "procedure",
+    "region",
+    "quantity",
+    "people",
+    "scans",
+    "RMS SD",
+    "CV %",
+    "SDC95 (95 % CI)",
+    "ICC(2,1)",
+    "ICC(3,1)",
+    "bias",
+    "limits",
+    "unit",
+)
+
+
+def _cells(row: PrecisionRow) -> tuple[str, ...]:
+    return (
+        row.procedure,
+        row.region,
+        row.quantity,
+        str(row.n_people),
+        str(row.n_scans),
+        _text(row.rms_sd),
+        _text(row.rms_cv_pct, 2),
+        f"{_text(row.sdc95)} ({_text(row.sdc95_low)} to {_text(row.sdc95_high)})",
+        _text(row.icc_2_1),
+        _text(row.icc_3_1),
+        _text(row.bias),
+        f"{_text(row.loa_lower)} to {_text(row.loa_upper)}",
+        row.unit,
+    )
+
+
+def _text(value: float, digits: int = 3) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
