@@ -115,7 +115,8 @@ def show(title: str, cases: list[Case]) -> None:
     for row in plate_summary(cases):
         if row["quantity"] == "ThCtAB_aMe":
             print(
-                f"  {row['region']:6s} ThCtAB {1000 * row['bias']:+6.0f} ± {1000 * row['sd']:.0f} µm "
+                f"  {row['region']:6s} ThCtAB {1000 * row['bias']:+6.0f} ± "
+                f"{1000 * row['sd']:.0f} µm "
                 f"worst {1000 * row['worst']:+.0f}  n {row['n']}, not measured {row['missing']}"
             )
 

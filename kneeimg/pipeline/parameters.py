@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kneeimg.core.dataset import Parameter
+from kneeimg.longitudinal.ordered import planned_ordered
 from kneeimg.measure.t2_regions import planned_t2
-from kneeimg.pipeline.planned import Planned, planned_rows
+from kneeimg.pipeline.planned import planned_rows
 from kneeimg.report.glossary import quantity_meaning, region_meaning
 from kneeimg.settings.study import StageSettings
 from kneeimg.trial.parameters import parameter_of
@@ -21,19 +22,6 @@ PARAMETER_COLUMNS = (
     "source",
 )
 
-#: Region and name of the quantities that exist only between two visits.
-ORDERED_REGION = "FTJ"
-ORDERED_QUANTITIES = (*(f"OV{rank}" for rank in range(1, 17)), "thinning_score", "thickening_score")
-
-
-def planned_change_only() -> tuple[Planned, ...]:
-    """region, quantity and unit of the rows that only the change table has.
-
-    >>> planned_change_only()[0]
-    ('FTJ', 'OV1', 'mm')
-    """
-    return tuple((ORDERED_REGION, quantity, "mm") for quantity in ORDERED_QUANTITIES)
-
 
 def all_parameters(settings: StageSettings | None = None) -> tuple[Parameter, ...]:
     """Parameters of MR, film, T2 and ordered change, by PARAMN.
@@ -47,7 +35,7 @@ def all_parameters(settings: StageSettings | None = None) -> tuple[Parameter, ..
         *planned_rows("mri", settings),
         *planned_rows("film", settings),
         *planned_t2(),
-        *planned_change_only(),
+        *planned_ordered(),
     )
     return tuple(sorted((parameter_of(*row) for row in planned), key=lambda p: p.paramn))
 

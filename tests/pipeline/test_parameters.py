@@ -13,10 +13,10 @@ from types import ModuleType
 import pytest
 
 from kneeimg.io.tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
+from kneeimg.longitudinal.ordered import planned_ordered
 from kneeimg.pipeline.parameters import (
     PARAMETER_COLUMNS,
     all_parameters,
-    planned_change_only,
 )
 from kneeimg.pipeline.planned import planned_rows
 from kneeimg.report.glossary import quantity_meaning, region_meaning
@@ -54,14 +54,9 @@ def test_every_planned_row_has_a_parameter(published: list[dict[str, str]]) -> N
     settings = StageSettings()
     planned = {*planned_rows("mri", settings), *planned_rows("film", settings)}
     assert planned <= known
-    assert set(planned_change_only()) <= known
-    assert len(planned_change_only()) == 18
+    assert set(planned_ordered()) <= known
+    assert len(planned_ordered()) == 18
     assert tuple(published[0]) == PARAMETER_COLUMNS
-
-
-def test_the_rows_that_only_change_has_are_those_that_change_makes() -> None:
-    ordered = pytest.importorskip("kneeimg.longitudinal.ordered")
-    assert planned_change_only() == ordered.planned_ordered()
 
 
 def test_codes_and_numbers_are_unique_and_well_formed(published: list[dict[str, str]]) -> None:
