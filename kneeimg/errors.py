@@ -107,6 +107,7 @@ class ReasonCode(StrEnum):
     MODEL_NOT_TRUSTED = "MODEL_NOT_TRUSTED"
     NOT_A_KNEE = "NOT_A_KNEE"
     LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    MODEL_PREVIEW = "MODEL_PREVIEW"
     MEMORY_FALLBACK = "MEMORY_FALLBACK"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     # measurement
@@ -373,6 +374,10 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
         _R,
         "The network is unsure, or sees the joint only in part; a bone alone loses its rows",
     ),
+    ReasonCode.MODEL_PREVIEW: (
+        _F,
+        "The segmentation model is a preview: do not use its thickness; see its model card",
+    ),
     ReasonCode.MEMORY_FALLBACK: (_N, "Memory ran short: a smaller window or the CPU was used"),
     ReasonCode.OUT_OF_MEMORY: (_R, "The image does not fit into memory for segmentation"),
     ReasonCode.TISSUE_MISSING: (_R, "The label map does not hold the tissue of this region"),
@@ -458,6 +463,7 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.MODEL_REFUSED: "install the model again, or choose another one (--model)",
     ReasonCode.NOT_A_KNEE: "look at the picture; if it shows a knee, put a mask beside the scan",
     ReasonCode.LOW_CONFIDENCE: "look at the picture; correct the mask and put it beside the scan",
+    ReasonCode.MODEL_PREVIEW: "check the picture; use a corrected mask, or a model of your own",
     ReasonCode.MEMORY_FALLBACK: "none needed",
     ReasonCode.OUT_OF_MEMORY: "close other programs, use fewer workers, or crop the image",
     ReasonCode.LATERALITY_CONFLICT: "find out which side is right and correct the other source",

@@ -37,6 +37,9 @@ _CODE_KEYS = ("_target_", "_requires_", "_disabled_", "_mode_")
 _CODE_STARTS = ("$", "@", "%")
 
 
+Maturity = Literal["preview", "release"]
+
+
 class BundleTable(Settings):
     """The table `kneeimg` of a bundle's metadata.
 
@@ -45,9 +48,11 @@ class BundleTable(Settings):
     format : Layout of this table.
     cascade : The two networks.
     weights_sha256 : Hash of `models/model.safetensors`.
+    maturity : A preview has not met the accuracy that thickness needs: every row says so.
     """
 
     format: Literal[1] = 1
+    maturity: Maturity = "release"
     cascade: CascadeSpec
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -206,7 +211,12 @@ def write_weights(model: KneeCascade, root: Path) -> str:
 
 
 def write_bundle(
-    model: KneeCascade, root: Path, *, version: str, about: Mapping[str, Any] | None = None
+    model: KneeCascade,
+    root: Path,
+    *,
+    version: str,
+    about: Mapping[str, Any] | None = None,
+    maturity: Maturity = "release",
 ) -> Bundle:
     """Write weights and metadata of a model folder; other files in it stay as they are.
 
@@ -216,11 +226,12 @@ def write_bundle(
     root : The folder; its name is the model's name unless `about` says another.
     version : Version of the weights.
     about : Further entries of the metadata (`authors`, `eval_metrics`, ...).
+    maturity : Whether its thickness may be used, as far as the maker knows.
     """
     from kneeimg.networks.metadata import describe
 
     sha256 = write_weights(model, root)
-    table = BundleTable(cascade=model.spec, weights_sha256=sha256)
+    table = BundleTable(cascade=model.spec, weights_sha256=sha256, maturity=maturity)
     metadata = describe(model.spec, name=root.name, version=version)
     metadata |= dict(about or {})
     metadata["kneeimg"] = table.model_dump(mode="json")

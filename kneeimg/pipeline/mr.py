@@ -68,6 +68,8 @@ def measure_scan(case: Case) -> MeasuredKnee:
     )
     if anatomy.unsure:
         knee = replace(knee, morphometry=_without_unsure(knee.morphometry, anatomy.unsure))
+    if any(finding.code is ReasonCode.MODEL_PREVIEW for finding in anatomy.findings):
+        knee = replace(knee, morphometry=_flagged(knee.morphometry, ReasonCode.MODEL_PREVIEW))
     noticed = (*case.findings, *findings, *anatomy.findings, *knee.findings)
     return replace(knee, findings=noticed)
 
@@ -94,6 +96,12 @@ def _without_unsure(knee: KneeMorphometry, bones: Iterable[Bone]) -> KneeMorphom
     )
     surfaces = {bone: surface for bone, surface in knee.surfaces.items() if bone not in unsure}
     return replace(knee, measurements=rows, surfaces=surfaces)
+
+
+def _flagged(knee: KneeMorphometry, code: ReasonCode) -> KneeMorphometry:
+    """Every row with one more flag."""
+    rows = tuple(replace(row, flags=(*row.flags, code)) for row in knee.measurements)
+    return replace(knee, measurements=rows)
 
 
 def _withheld(row: Measurement) -> Measurement:

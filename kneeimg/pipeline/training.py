@@ -260,6 +260,7 @@ def export_bundle(training: Training) -> Path:
         trained_cascade(training),
         root,
         version=training.config.version,
+        maturity="preview",  # until `kneeimg evaluate` has shown otherwise
         about={"training": {**stages, "held_out": list(training.config.data.held_out)}},
     )
     return root

@@ -73,6 +73,7 @@ class BundleSegmenter:
         self._device = choose_device(self._settings.device)
         self._model = load_cascade(bundle) if model is None else model.eval()
         self._card = card_of(bundle)
+        self._notes = _preview_note(bundle)
 
     @property
     def card(self) -> ModelCard:
@@ -116,7 +117,7 @@ class BundleSegmenter:
             doubts = judge(label_map, confidence, self._settings.confidence)
         return Segmentation(
             label_map,
-            findings=(*notes, *_side_note(side), *doubts),
+            findings=(*self._notes, *notes, *_side_note(side), *doubts),
             confidence=confidence,
             unsure=tuple(dict.fromkeys(Bone(doubt.where) for doubt in doubts)),
             seconds=clock.seconds,
@@ -165,6 +166,13 @@ def _no_knee(expected: str, found: str) -> InputError:
     return InputError(
         "the image cannot show a knee", code=ReasonCode.NOT_A_KNEE, expected=expected, found=found
     )
+
+
+def _preview_note(bundle: Bundle) -> tuple[Finding, ...]:
+    if bundle.table.maturity == "release":
+        return ()
+    text = "the model is a preview: its cartilage is not yet exact enough for thickness"
+    return (Finding(ReasonCode.MODEL_PREVIEW, text, found=f"{bundle.name} {bundle.version}"),)
 
 
 def _side_note(side: Side | None) -> tuple[Finding, ...]:

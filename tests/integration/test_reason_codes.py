@@ -97,6 +97,10 @@ PROOFS = {
     "MODEL_NOT_TRUSTED": ("segment/test_foreign.py", "test_torchscript_needs_consent"),
     "NOT_A_KNEE": (_NETWORKS, "test_what_is_no_knee_is_refused"),
     "LOW_CONFIDENCE": (_NETWORKS, "test_a_knee_in_part_is_refused"),
+    "MODEL_PREVIEW": (
+        "pipeline/test_segmented_cases.py",
+        "test_every_row_of_a_preview_model_says_so",
+    ),
     "MEMORY_FALLBACK": (
         _NETWORKS,
         "test_memory_that_runs_short_means_a_smaller_window_and_is_told",

@@ -107,6 +107,18 @@ def test_the_same_model_keeps_a_case_and_another_one_makes_it_stale(
     assert report.records[0].context.model_sha256 == other.sha256
 
 
+def test_every_row_of_a_preview_model_says_so(
+    scans: Path, bundle: Bundle, grey_net: Any, tmp_path: Path
+) -> None:
+    preview = write_bundle(KneeCascade(grey_net.SPEC), bundle.root, version="3", maturity="preview")
+    case = _plan(scans, _settings(preview))
+    (record,) = run_case(case, tmp_path / "out").records
+    assert ReasonCode.MODEL_PREVIEW in {finding.code for finding in record.findings}
+    measured = [row for row in record.measurements if row.status is Status.OK]
+    assert len(measured) > 100
+    assert all(ReasonCode.MODEL_PREVIEW in row.flags for row in measured)
+
+
 def test_a_mask_wins_over_the_model(
     scans: Path, bundle: Bundle, labels: LabelMap, tmp_path: Path
 ) -> None:
