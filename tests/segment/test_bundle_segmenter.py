@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -125,9 +126,21 @@ def test_bfloat16_gives_the_same_labels_here(
     assert np.array_equal(made.labels, labels.labels)
 
 
+def _empty_corner(labels: LabelMap) -> tuple[slice, ...]:
+    """A block in muscle, off every bone, in a corner of the box around the cartilage."""
+    cartilage = np.isin(labels.labels, (2, 4, 6))
+    low, high = (np.argwhere(cartilage).min(axis=0), np.argwhere(cartilage).max(axis=0))
+    for ends in product((0, 1), repeat=3):
+        first = [int(high[n]) - 4 if end else int(low[n]) for n, end in enumerate(ends)]
+        around = tuple(slice(max(0, at - 3), at + 8) for at in first)
+        if not labels.labels[around].any():
+            return tuple(slice(at, at + 5) for at in first)
+    raise AssertionError("the phantom fills its box")
+
+
 def test_clean_up_can_be_switched_off(grey_net: Any, bundle: Bundle, labels: LabelMap) -> None:
     blob = labels.labels.copy()
-    blob[2:6, 4:9, 4:9] = int(Tissue.FEMORAL_CARTILAGE)  # in muscle, far from bone
+    blob[_empty_corner(labels)] = int(Tissue.FEMORAL_CARTILAGE)
     image = grey_net.grey_image(replace(labels, labels=blob))
     kept = UNJUDGED.model_copy(update={"cleanup": CleanupSettings(enabled=False)})
     for settings, expected in ((UNJUDGED, labels.labels), (kept, blob)):
