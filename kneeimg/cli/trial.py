@@ -80,6 +80,7 @@ def trial(
     from kneeimg.batch.derived import recorded
     from kneeimg.pipeline.adam import write_unblinded_adknee
     from kneeimg.pipeline.trial import analyse_trial, exclusion_findings
+    from kneeimg.report.html import write_report
 
     with refusals(as_json):
         chosen = _settings(settings, visit, all_visits, reference, mixed)
@@ -87,6 +88,8 @@ def trial(
         then = (write_unblinded_adknee,)
         with recorded(target or out, "trial.analysed", user=user, inputs=read):
             result = analyse_trial(out, arms, clinical or (), chosen, target=target, then=then)
+            if target is None:  # the report gains its page by arm
+                write_report(out)
     if as_json:
         echo_json({**result.statistics, "primary_results": _primary(result)})
     else:
