@@ -233,7 +233,7 @@ _NO_CHANGE: Row = {
     **dict.fromkeys(
         ("change", "change_pct", "change_per_year", "sdc", "registration_rms_mm"), None
     ),
-    **dict.fromkeys(("change_class", "sdc_source", "tab_source", "drift"), ""),
+    **dict.fromkeys(("change_class", "sdc_source", "tab_source", "drift", "progression"), ""),
 }
 
 
@@ -247,7 +247,8 @@ def _blank_change(row: Row, standing: Mapping[ScanKey, Exclusion]) -> Row:
     if not gone:
         return row
     # where the other visit was not measurable either, the earlier one gives the reason, as in a run
-    earlier = "baseline" not in gone and row["baseline"] is None
+    missing = row["status"] != Status.OK.value and row["baseline"] is None
+    earlier = missing and "baseline" not in gone
     reason = {} if earlier else _NOTHING
     return row | reason | _NO_CHANGE | dict.fromkeys(gone, None)
 
