@@ -44,8 +44,10 @@ def test_nothing_changed_nothing_lost(knee: DrawnKnee) -> None:
     for tissue in again.tissues():
         assert overlap(knee.label_map, again, tissue) > (0.93 if tissue < 10 else 0.80), tissue
         was = float((knee.label_map.labels == tissue).sum())
-        # cartilage and menisci are few voxels thick: smoothing rounds their rims off
-        assert float(again.fraction(tissue).sum()) == pytest.approx(was, rel=0.10), tissue
+        # thin tissue is rounded off at its rim; a meniscus is all rim and loses a quarter, so the
+        # repeatability of menisci is not simulated from label maps
+        lost = 0.10 if tissue < 10 else 0.30
+        assert float(again.fraction(tissue).sum()) == pytest.approx(was, rel=lost), tissue
     total = sum(again.fraction(tissue) for tissue in again.tissues())
     assert float(np.max(total)) <= 1.0 + 1e-5
 

@@ -546,7 +546,9 @@ def test_names_in_listed_paths_are_redacted(scans: Path, tmp_path: Path) -> None
     (tmp_path / "scans.csv").write_text(
         "participant,visit,path\nP01,BL,scans/HOSP-1/dess\nP01,M06,scans/HOSP-1b/dess\n"
     )
-    (tmp_path / "study.toml").write_text("[study]\nscans='scans.csv'\n")
+    (tmp_path / "study.toml").write_text(
+        "[study]\nscans='scans.csv'\n[segmentation]\nmodel='none'\n"
+    )
     made = plan_cases(tmp_path, load_study(tmp_path / "study.toml"))
     assert [case.source for case in made.cases] == ["scans/[redacted]/dess"]
     assert [item.row.source for item in made.absent] == ["scans/[redacted]b/dess"]
