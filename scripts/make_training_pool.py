@@ -30,11 +30,12 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from kneeimg.io.atomic import write_bytes, write_json
+from kneeimg.networks.spec import CLASS_TISSUES
 from kneeimg.training.anatomy import RECIPE, build_tissue_map
 from kneeimg.training.anatomy_atlas import OAI_VALUES, PYMSKT_VALUES, knee_of, spl_donor
 from kneeimg.training.anatomy_disease import Disease
 from kneeimg.training.anatomy_donor import Donor
-from kneeimg.training.tissues import CLASS_NAMES, classes_of
+from kneeimg.training.tissues import classes_of
 
 INDEX_NAME = "pool.json"
 
@@ -186,7 +187,7 @@ def volumes_mm3(
     substances: NDArray[np.uint8], spacing_mm: tuple[float, float, float]
 ) -> NDArray[np.float64]:
     """(classes,) volume of each network class."""
-    counts = np.bincount(classes_of(substances).ravel(), minlength=256)[: len(CLASS_NAMES)]
+    counts = np.bincount(classes_of(substances).ravel(), minlength=256)[: len(CLASS_TISSUES)]
     return np.asarray(counts * np.prod(spacing_mm), dtype=np.float64)
 
 
@@ -194,7 +195,11 @@ def write_index(pool: Path) -> None:
     """List every tissue map of the pool."""
     write_json(
         pool / INDEX_NAME,
-        {"recipe": RECIPE, "classes": list(CLASS_NAMES), "maps": list(entries(pool))},
+        {
+            "recipe": RECIPE,
+            "classes": [tissue.name.lower() for tissue in CLASS_TISSUES],
+            "maps": list(entries(pool)),
+        },
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from kneeimg.core.anatomy import Tissue
 from kneeimg.settings.base import Settings
 
 if TYPE_CHECKING:
@@ -20,18 +21,21 @@ TripleMm = tuple[
     Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
 ]
 
-#: Classes of the networks in the order of their channels. The first is the background.
-CLASS_NAMES = (
-    "background",
-    "femur",
-    "femoral cartilage",
-    "tibia",
-    "tibial cartilage",
-    "patella",
-    "patellar cartilage",
-    "medial meniscus",
-    "lateral meniscus",
+#: Tissue of each channel of the networks. The first is the background.
+CLASS_TISSUES = (
+    Tissue.BACKGROUND,
+    Tissue.FEMUR,
+    Tissue.FEMORAL_CARTILAGE,
+    Tissue.TIBIA,
+    Tissue.TIBIAL_CARTILAGE,
+    Tissue.PATELLA,
+    Tissue.PATELLAR_CARTILAGE,
+    Tissue.MEDIAL_MENISCUS,
+    Tissue.LATERAL_MENISCUS,
 )
+
+#: Their names, as metadata and datalists spell them.
+CLASS_NAMES = tuple(tissue.name.lower().replace("_", " ") for tissue in CLASS_TISSUES)
 
 
 class NetworkSpec(Settings):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kneeimg.core.anatomy import Side, Tissue
 from kneeimg.core.label_map import LabelMap
@@ -24,9 +24,6 @@ from kneeimg.measure.agreement import (
 from kneeimg.measure.morphometry import measure_knee
 from kneeimg.settings.morphometry import MorphometrySettings
 from kneeimg.training.datalist import DataEntry, Datalist
-
-if TYPE_CHECKING:
-    from kneeimg.core.measurement import Measurement
 
 Progress = Callable[[int, int, str], None]
 Segment = Callable[[Volume, Side], LabelMap]
@@ -73,15 +70,8 @@ def compare(
     settings = settings or MorphometrySettings()
     present = reference.tissues()
     tissues = tissue_agreement(reference, found, [t for t in _TISSUES if t in present])
-    rows = [measured_rows(one, side, settings) for one in (reference, found)]
+    rows = [measure_knee(one, side, settings).measurements for one in (reference, found)]
     return tissues, measured_agreement(rows[0], rows[1], QUANTITIES)
-
-
-def measured_rows(
-    label_map: LabelMap, side: Side, settings: MorphometrySettings
-) -> tuple[Measurement, ...]:
-    """Every row of a knee."""
-    return measure_knee(label_map, side, settings).measurements
 
 
 def evaluate(

@@ -253,7 +253,7 @@ def export_bundle(training: Training) -> Path:
         last = json.loads(lines[-1]) if lines else {}
         stages[stage] = {
             "iterations": last.get("iteration", 0),
-            "seed": training.config.coarse.seed,
+            "seed": getattr(training.config, stage).seed,
         }
     root = training.output / "bundle" / training.config.name
     write_bundle(

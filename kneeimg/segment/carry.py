@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kneeimg.core.anatomy import Side, Tissue
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
-from kneeimg.networks.spec import CLASS_NAMES
+from kneeimg.networks.spec import CLASS_TISSUES
 from kneeimg.segment.devices import to_numpy
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 Fractions = Mapping[Tissue, NDArray[np.float32]]
 Box = tuple[slice, slice, slice]
 
-#: Tissue of each channel after the background.
-CLASS_TISSUES: tuple[Tissue, ...] = tuple(
-    Tissue[name.upper().replace(" ", "_")] for name in CLASS_NAMES[1:]
-)
 _BONES = (Tissue.FEMUR, Tissue.TIBIA, Tissue.PATELLA)
 _MENISCI = (Tissue.MEDIAL_MENISCUS, Tissue.LATERAL_MENISCUS)
 
@@ -51,7 +47,7 @@ def label_map_of(result: CascadeResult, grid: Grid, side: Side | None) -> LabelM
     grid : Grid of the image.
     side : Which knee was shown; None drops the menisci, whose names depend on it.
     """
-    wanted = [t for t in CLASS_TISSUES if side is not None or t not in _MENISCI]
+    wanted = [t for t in CLASS_TISSUES[1:] if side is not None or t not in _MENISCI]
     fractions = {tissue: np.zeros(grid.shape, dtype=np.float32) for tissue in wanted}
     labels = np.zeros(grid.shape, dtype=np.uint8)
     inside = None if result.fine_grid is None else _box_of(result.fine_grid, grid)
@@ -95,7 +91,7 @@ def _carry_coarse(
     """Bones of the coarse network; it is trusted with cartilage only to find the joint."""
     from kneeimg.networks.frame import resample
 
-    channels = [1 + CLASS_TISSUES.index(tissue) for tissue in _BONES]
+    channels = [CLASS_TISSUES.index(tissue) for tissue in _BONES]
     values = to_numpy(resample(result.coarse[channels], result.coarse_grid, _cut(grid, slab)))
     values[values < _FLOOR] = 0.0
     for tissue, fraction in zip(_BONES, values, strict=True):
@@ -110,7 +106,7 @@ def _carry_fine(
     assert result.fine is not None
     assert result.fine_grid is not None
     weight = _weight(result.fine_grid, result.coarse_grid, _cut(grid, part))
-    channels = [1 + CLASS_TISSUES.index(tissue) for tissue in fractions]
+    channels = [CLASS_TISSUES.index(tissue) for tissue in fractions]
     values = to_numpy(resample(result.fine[channels], result.fine_grid, _cut(grid, part)))
     values[values < _FLOOR] = 0.0
     for tissue, fraction in zip(fractions, values, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d, interpolate
 
 from kneeimg.networks.cascade import intensity_range, probabilities, scaled
-from kneeimg.networks.spec import CascadeSpec
+from kneeimg.networks.spec import CLASS_NAMES, CascadeSpec
 from kneeimg.networks.subpixel import SubpixelNet
 from kneeimg.settings.training import TrainingSettings
 from kneeimg.training.pool import PoolKnee, load_knee
@@ -162,7 +162,7 @@ def disturbed_truth(target: Tensor, rng: np.random.Generator) -> Tensor:
 
     The truth, softened, moved by a smooth field of up to two voxels, with holes and false islands.
     """
-    truth = torch.stack([(target == value).float() for value in range(1, 9)])
+    truth = torch.stack([(target == value).float() for value in range(1, len(CLASS_NAMES))])
     unknown = (target == IGNORED_CLASS).float()
     truth[0] = truth[0] + 0.5 * unknown
     knots = [max(2, n // 12) for n in target.shape]

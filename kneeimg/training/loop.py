@@ -18,6 +18,7 @@ from kneeimg.settings.training import TrainingSettings
 from kneeimg.training.batches import Batch, Batches
 from kneeimg.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kneeimg.training.losses import segmentation_loss
+from kneeimg.training.tissues import IGNORED_CLASS
 
 CHECKPOINT = "last.pt"
 LOG = "log.jsonl"
@@ -207,7 +208,7 @@ def learning_rate(iteration: int, settings: TrainingSettings) -> float:
 def batch_dice(logits: Tensor, target: Tensor) -> tuple[float, ...]:
     """Dice of each foreground class on one batch; NaN where the target does not hold it."""
     best = logits.argmax(dim=1)
-    known = target != 255
+    known = target != IGNORED_CLASS
     dice = []
     for value in range(1, logits.shape[1]):
         here = (target == value) & known

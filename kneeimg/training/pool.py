@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from kneeimg.errors import StudyError
+from kneeimg.networks.spec import CLASS_NAMES
 from kneeimg.training.scans import Knee
 from kneeimg.training.tissues import IGNORED_CLASS, Substance, classes_of
 
@@ -92,7 +92,11 @@ def load_knee(knee: PoolKnee, device: torch.device | str = "cpu") -> Knee:
             found=str(error),
             action="make the pool again",
         ) from error
-    known = {int(s) for s in Substance} if "substances" in found else {*range(9), IGNORED_CLASS}
+    known = (
+        {int(s) for s in Substance}
+        if "substances" in found
+        else {*range(len(CLASS_NAMES)), IGNORED_CLASS}
+    )
     strangers = set(np.unique(found.get("substances", classes)[::3, ::3, ::3]).tolist()) - known
     if strangers or content.ndim != 3 or content.shape != classes.shape or len(spacing) != 3:
         raise StudyError(
@@ -107,9 +111,3 @@ def load_knee(knee: PoolKnee, device: torch.device | str = "cpu") -> Knee:
         (spacing[0], spacing[1], spacing[2]),
         tuple(int(value) for value in found.get("unknown", ())),
     )
-
-
-def pool_description(folder: Path) -> dict[str, object]:
-    """What `pool.json` says of how the pool was made; empty without it."""
-    path = folder / "pool.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -49,19 +49,6 @@ class Substance(IntEnum):
 #: Class of voxels that the loss leaves out.
 IGNORED_CLASS = 255
 
-#: Names of the network classes, by their value.
-CLASS_NAMES = (
-    "background",
-    "femur",
-    "femoral_cartilage",
-    "tibia",
-    "tibial_cartilage",
-    "patella",
-    "patellar_cartilage",
-    "medial_meniscus",
-    "lateral_meniscus",
-)
-
 FEMUR_CODES = (
     Substance.CORTEX_FEMUR,
     Substance.MARROW_FEMUR,

@@ -8,29 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import Side, Tissue
+from kneeimg.core.anatomy import Side
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
+from kneeimg.networks.spec import CLASS_TISSUES
 from kneeimg.settings.training import PoseSettings, ScanSettings
 from kneeimg.training.scans import Knee, SyntheticScan
 from kneeimg.training.tissues import IGNORED_CLASS
 
 Triple = tuple[int, int, int]
 TripleMm = tuple[float, float, float]
-
-#: Tissue of each network class.
-CLASS_TISSUES = (
-    Tissue.BACKGROUND,
-    Tissue.FEMUR,
-    Tissue.FEMORAL_CARTILAGE,
-    Tissue.TIBIA,
-    Tissue.TIBIAL_CARTILAGE,
-    Tissue.PATELLA,
-    Tissue.PATELLAR_CARTILAGE,
-    Tissue.MEDIAL_MENISCUS,
-    Tissue.LATERAL_MENISCUS,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

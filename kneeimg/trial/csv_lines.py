@@ -26,6 +26,25 @@ class CsvLines:
     lines: tuple[tuple[int, tuple[str, ...]], ...]
 
 
+def read_csv_text(path: Path) -> str:
+    """Text of a CSV file in UTF-8, with or without a byte-order mark.
+
+    Raises
+    ------
+    StudyError
+        BAD_STUDY_FILE when it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(
+            "the table cannot be read",
+            where=path.name,
+            expected="a CSV file in UTF-8",
+            found=getattr(error, "strerror", None) or type(error).__name__,
+        ) from error
+
+
 def read_csv_lines(path: Path) -> CsvLines:
     """Read a comma-separated file in UTF-8.
 
@@ -34,15 +53,7 @@ def read_csv_lines(path: Path) -> CsvLines:
     StudyError
         BAD_STUDY_FILE when it cannot be read, has no header, or is separated by semicolons.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(
-            "the table cannot be read",
-            where=path.name,
-            expected="a CSV file in UTF-8",
-            found=getattr(error, "strerror", None) or type(error).__name__,
-        ) from error
+    text = read_csv_text(path)
     reader = csv.reader(io.StringIO(text))
     try:
         header = tuple(cell.strip() for cell in next(reader, []))

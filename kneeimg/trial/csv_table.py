@@ -12,6 +12,7 @@ from pathlib import Path
 from kneeimg.core.anatomy import Side
 from kneeimg.core.visit import SCAN_ID, require_study_id
 from kneeimg.errors import ReasonCode, StudyError
+from kneeimg.trial.csv_lines import read_csv_text
 
 #: Names under which a treatment arm would come in; measuring is blind to it.
 _ARM_COLUMNS = frozenset(
@@ -93,16 +94,7 @@ class Table:
 
     @staticmethod
     def read(path: Path, columns: Sequence[str], required: Sequence[str]) -> list[Row]:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(
-                "the table cannot be read",
-                where=path.name,
-                expected="a CSV file in UTF-8",
-                found=getattr(error, "strerror", None) or type(error).__name__,
-            ) from error
-        reader = csv.reader(text.splitlines())
+        reader = csv.reader(read_csv_text(path).splitlines())
         header = [cell.strip() for cell in next(reader, [])]
         _check_header(header, columns, required, path.name)
         rows = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kneeimg.training.tissues import CLASS_NAMES, IGNORED_CLASS, Substance, class_table, classes_of
+from kneeimg.networks.spec import CLASS_NAMES
+from kneeimg.training.tissues import IGNORED_CLASS, Substance, class_table, classes_of
 
 
 def test_codes_are_stable() -> None:
