@@ -6,15 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kneeimg.core.anatomy import Side, Tissue
+from kneeimg.core.anatomy import Side
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
 from kneeimg.networks.cascade import KneeCascade
-from kneeimg.networks.spec import CascadeSpec, NetworkSpec
+from kneeimg.networks.spec import CLASS_TISSUES, CascadeSpec, NetworkSpec
 from kneeimg.phantoms.grids import sagittal_grid
 from kneeimg.phantoms.knee import KneePhantom
-from kneeimg.segment.carry import CLASS_TISSUES
 
 #: Grey of each class, background first. Background and femur fill more than one per cent of the
 #: image each, so that its percentiles are 0 and 1.
@@ -59,7 +58,7 @@ def grey_cascade(sharpness: float = 4e4) -> KneeCascade:
 def phantom_labels(side: Side = Side.RIGHT, grid: Grid = GRID) -> LabelMap:
     """Hard labels of the phantom knee, menisci included."""
     soft = KneePhantom(side, menisci=True).label_map(grid)
-    wanted = (int(tissue) for tissue in CLASS_TISSUES)
+    wanted = (int(tissue) for tissue in CLASS_TISSUES[1:])
     labels = np.where(np.isin(soft.labels, list(wanted)), soft.labels, 0).astype(np.uint8)
     return LabelMap(labels, grid)
 
@@ -67,6 +66,6 @@ def phantom_labels(side: Side = Side.RIGHT, grid: Grid = GRID) -> LabelMap:
 def grey_image(label_map: LabelMap) -> Volume:
     """The image in which each tissue has its grey value, 0..1000."""
     table = np.zeros(256, dtype=np.float32)
-    for tissue, grey in zip((Tissue.BACKGROUND, *CLASS_TISSUES), GREYS, strict=True):
+    for tissue, grey in zip(CLASS_TISSUES, GREYS, strict=True):
         table[int(tissue)] = 1000.0 * grey
     return Volume(table[label_map.labels], label_map.grid, "a.u.")

@@ -10,12 +10,13 @@ from kneeimg.core.anatomy import Side, Tissue
 from kneeimg.core.grid import Grid
 from kneeimg.networks.cascade import CascadeResult
 from kneeimg.networks.frame import frame_of
+from kneeimg.networks.spec import CLASS_TISSUES
 from kneeimg.phantoms.grids import slice_grid
-from kneeimg.segment.carry import CLASS_TISSUES, label_map_of, soft_label_map
+from kneeimg.segment.carry import label_map_of, soft_label_map
 
-FEMUR = 1 + CLASS_TISSUES.index(Tissue.FEMUR)
-CARTILAGE = 1 + CLASS_TISSUES.index(Tissue.FEMORAL_CARTILAGE)
-MENISCUS = 1 + CLASS_TISSUES.index(Tissue.MEDIAL_MENISCUS)
+FEMUR = CLASS_TISSUES.index(Tissue.FEMUR)
+CARTILAGE = CLASS_TISSUES.index(Tissue.FEMORAL_CARTILAGE)
+MENISCUS = CLASS_TISSUES.index(Tissue.MEDIAL_MENISCUS)
 
 
 def _result(image: Grid, *, cut: tuple[int, int] = (10, 20)) -> CascadeResult:
