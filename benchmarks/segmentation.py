@@ -13,31 +13,19 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from kneeimg.core.label_map import LabelMap
 from kneeimg.errors import KneeimgError
 from kneeimg.pipeline.evaluation import (
     Case,
-    compare,
+    compare_scan,
     plate_summary,
     segment_with_model,
     tissue_summary,
     write_evaluation,
 )
-from kneeimg.settings.training import PoseSettings, ScanSettings
 from kneeimg.training.pool import list_pool, load_knee
-from kneeimg.training.validation import whole_scan
-
-#: Acquired voxels of each family: in-plane and slice, mm.
-PROTOCOLS = {
-    "dess": ((0.36, 0.46), (0.7, 0.7)),
-    "flash": ((0.3, 0.4), (1.5, 1.5)),
-    "pd_fs": ((0.4, 0.5), (0.7, 0.8)),
-    "t1": ((0.4, 0.5), (0.7, 1.0)),
-}
-POSE = PoseSettings(rotation_deg=8.0, scale=(0.95, 1.05), shift_mm=5.0, elastic_mm=0.5)
+from kneeimg.training.validation import PROTOCOLS, trial_scan
 
 
 def main() -> None:
@@ -46,7 +34,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     segment = segment_with_model(given.model, "auto")
     people = set(given.people.split(","))
-    knees = [k for k in list_pool(given.pool) if k.participant in people and "_v00" in k.path.name]
+    knees = [k for k in list_pool(given.pool) if k.participant in people and k.is_as_labelled]
     every: list[Case] = []
     for family in given.families.split(","):
         cases = [
@@ -74,26 +62,12 @@ def arguments() -> argparse.Namespace:
 
 def case_of(knee, family: str, number: int, segment) -> Case:  # type: ignore[no-untyped-def]
     """One synthetic scan, segmented and compared with its truth."""
-    in_plane, slices = PROTOCOLS[family]
-    scan = ScanSettings(
-        families={family: 1.0},
-        sagittal=1.0,
-        in_plane_mm=in_plane,
-        slice_mm=slices,
-        noise=0.05,
-        ghosting=0.0,
-        bands=0.0,
-    )
     seed = (97, number, *knee.path.name.encode()[:8])
-    made = whole_scan(load_knee(knee), seed, scan=scan, pose=POSE)
+    made = trial_scan(load_knee(knee), family, seed)
     name = f"{family}-{knee.path.stem}-{number}"
     begin = time.perf_counter()
     try:
-        found = segment(made.image, made.side)
-        # where the source ends nothing is known, so nothing is compared
-        labels = np.where(made.known, found.labels, 0).astype(np.uint8)
-        compared = LabelMap(labels, found.grid, found.probabilities)
-        tissues, thickness = compare(made.truth, compared, made.side)
+        tissues, thickness = compare_scan(made, segment(made.image, made.side))
     except KneeimgError as error:
         print(f"{name}: {error.finding.code}", flush=True)
         return Case(name, finding=error.finding)

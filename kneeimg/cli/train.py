@@ -14,6 +14,7 @@ import typer
 from kneeimg.cli.frame import refusals
 
 if TYPE_CHECKING:
+    from kneeimg.pipeline.checkpoint_choice import Validation
     from kneeimg.pipeline.training import Training
     from kneeimg.training.loop import Step
 
@@ -79,18 +80,31 @@ def _pool(training: Training) -> None:
 
 def _stage(training: Training, stage: Literal["coarse", "fine"], until: int | None) -> None:
     from kneeimg.pipeline.training import train_stage
-    from kneeimg.training.board import board
+    from kneeimg.training.board import Board
 
-    write = board(training.output / stage / "board")
+    board = Board(training.output / stage / "board")
     total = training.settings(stage).iterations
     with _shown(stage, min(until or total, total)) as show:
 
         def on_step(step: Step) -> None:
-            write(step)
+            board.step(step)
             show(step)
 
-        path = train_stage(training, stage, on_step, until)
+        def on_validation(found: Validation) -> None:
+            board.validation(found.iteration, found.dice, found.thickness_error_mm)
+            typer.echo(_validated(found), err=True)
+
+        path = train_stage(training, stage, on_step, on_validation, until)
     typer.echo(f"{stage}: {path}")
+
+
+def _validated(found: Validation) -> str:
+    refused = f", {found.refused} refused" if found.refused else ""
+    kept = "; the best so far, kept" if found.best else ""
+    return (
+        f"validation at {found.iteration}: cartilage Dice {found.dice:.3f}, thickness off by "
+        f"{1000 * found.thickness_error_mm:.0f} µm{refused}{kept}"
+    )
 
 
 def _bundle(training: Training) -> None:

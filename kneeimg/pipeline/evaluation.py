@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kneeimg.core.anatomy import Side, Tissue
 from kneeimg.core.label_map import LabelMap
@@ -24,6 +26,9 @@ from kneeimg.measure.agreement import (
 from kneeimg.measure.morphometry import measure_knee
 from kneeimg.settings.morphometry import MorphometrySettings
 from kneeimg.training.datalist import DataEntry, Datalist
+
+if TYPE_CHECKING:
+    from kneeimg.training.validation import WholeScan
 
 Progress = Callable[[int, int, str], None]
 Segment = Callable[[Volume, Side], LabelMap]
@@ -72,6 +77,21 @@ def compare(
     tissues = tissue_agreement(reference, found, [t for t in _TISSUES if t in present])
     rows = [measure_knee(one, side, settings).measurements for one in (reference, found)]
     return tissues, measured_agreement(rows[0], rows[1], QUANTITIES)
+
+
+def compare_scan(
+    scan: WholeScan, found: LabelMap
+) -> tuple[tuple[TissueAgreement, ...], tuple[ThicknessAgreement, ...]]:
+    """The same for a synthetic scan; where its source ends nothing is known, so nothing counts.
+
+    Raises
+    ------
+    KneeimgError
+        The segmentation cannot be measured.
+    """
+    labels = np.where(scan.known, found.labels, 0).astype(np.uint8)
+    compared = LabelMap(labels, found.grid, found.probabilities)
+    return compare(scan.truth, compared, scan.side)
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,11 @@ from kneeimg.settings.toml import load_toml
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from kneeimg.networks.cascade import KneeCascade
     from kneeimg.networks.subpixel import SubpixelNet
+    from kneeimg.pipeline.checkpoint_choice import CheckpointChoice, Validation
     from kneeimg.settings.training import TrainingSettings
     from kneeimg.training.config import TrainFile
     from kneeimg.training.loop import Step, Trainer
@@ -63,9 +65,13 @@ class Training:
         return self.folder / self.config.data.pool
 
     def settings(self, stage: Stage) -> TrainingSettings:
-        """Settings of a stage; the held-out participants of `[data]` count for both."""
+        """Settings of a stage; neither learns from the people of `[data]` and `[validation]`."""
         settings: TrainingSettings = getattr(self.config, stage)
-        held_out = (*self.config.data.held_out, *settings.held_out)
+        held_out = (
+            *self.config.data.held_out,
+            *self.config.validation.people,
+            *settings.held_out,
+        )
         return settings.model_copy(update={"held_out": tuple(dict.fromkeys(held_out))})
 
 
@@ -92,9 +98,13 @@ def train_stage(
     training: Training,
     stage: Stage,
     on_step: Callable[[Step], None],
+    on_validation: Callable[[Validation], None],
     until: int | None = None,
 ) -> Path:
     """Train one network, going on from its last checkpoint; returns the checkpoint's path.
+
+    The fine stage is validated on the people of `[validation]`, and the checkpoint that did best
+    there is kept beside the last one.
 
     Raises
     ------
@@ -108,11 +118,35 @@ def train_stage(
 
     with _processes(training) as (device, rank, world):
         trainer = _trainer(training, stage, device, rank, world)
+        choice = _choice(training, stage, device) if rank == 0 else None
         for step in trainer.steps(until):
             if rank == 0:
                 on_step(step)
+            if choice is not None and choice.due(step.iteration):
+                trainer.save()
+                model = _cascade(training, {"fine": trainer.average})
+                checkpoint = training.output / stage / CHECKPOINT
+                on_validation(choice.validate(model, step.iteration, checkpoint))
         trainer.save()
     return training.output / stage / CHECKPOINT
+
+
+def _choice(training: Training, stage: Stage, device: torch.device) -> CheckpointChoice | None:
+    """What chooses the checkpoint of the fine stage; None for the coarse one, which measures none.
+
+    A fine stage without a coarse one beside it cannot be validated.
+    """
+    from kneeimg.pipeline.checkpoint_choice import CheckpointChoice
+    from kneeimg.training.loop import CHECKPOINT
+    from kneeimg.training.pool import list_pool
+
+    if stage == "coarse" or not training.config.validation.people:
+        return None
+    _require_stage(training, "coarse", CHECKPOINT)
+    folder = training.output / stage
+    return CheckpointChoice(
+        training.config.validation, list_pool(training.pool), folder, device.type
+    )
 
 
 def _trainer(
@@ -180,29 +214,57 @@ def _trained_coarse(training: Training, device: torch.device) -> SubpixelNet:
 
 
 def trained_cascade(training: Training) -> KneeCascade:
-    """Both networks with the averaged weights of their last checkpoints.
+    """Both networks with the averaged weights of their best checkpoints.
+
+    The best one of the fine network is the one that `[validation]` chose, else the last one.
 
     Raises
     ------
     StudyError
         If a stage has no checkpoint.
     """
+    from kneeimg.training.checkpoint import load_checkpoint
+
+    path = _best_checkpoint(training, "fine")
+    return _cascade(training, {"fine": load_checkpoint(path).average})
+
+
+def _cascade(training: Training, weights: Mapping[Stage, Mapping[str, Tensor]]) -> KneeCascade:
+    """Both networks; a stage without given weights takes its best checkpoint."""
+    import torch
+
     from kneeimg.networks.cascade import KneeCascade
     from kneeimg.training.checkpoint import load_checkpoint
+
+    with torch.random.fork_rng():  # the training must not notice that a network was made
+        model = KneeCascade(training.config.model)
+    stages: tuple[Stage, Stage] = ("coarse", "fine")
+    for stage in stages:
+        state = weights.get(stage)
+        if state is None:
+            state = load_checkpoint(_best_checkpoint(training, stage)).average
+        model.get_submodule(stage).load_state_dict(dict(state))
+    return model.eval()
+
+
+def _best_checkpoint(training: Training, stage: Stage) -> Path:
+    from kneeimg.pipeline.checkpoint_choice import BEST
     from kneeimg.training.loop import CHECKPOINT
 
-    model = KneeCascade(training.config.model)
-    for stage in ("coarse", "fine"):
-        path = training.output / stage / CHECKPOINT
-        if not path.is_file():
-            raise StudyError(
-                "a stage was never trained",
-                where=training.output.name,
-                expected=f"{stage}/{CHECKPOINT}",
-                action=f"kneeimg train CONFIG --stage {stage}",
-            )
-        model.get_submodule(stage).load_state_dict(dict(load_checkpoint(path).average))
-    return model.eval()
+    best = training.output / stage / BEST
+    return best if best.is_file() else _require_stage(training, stage, CHECKPOINT)
+
+
+def _require_stage(training: Training, stage: Stage, name: str) -> Path:
+    path = training.output / stage / name
+    if not path.is_file():
+        raise StudyError(
+            "a stage was never trained",
+            where=training.output.name,
+            expected=f"{stage}/{name}",
+            action=f"kneeimg train CONFIG --stage {stage}",
+        )
+    return path
 
 
 @contextmanager
@@ -242,25 +304,23 @@ def _device(wanted: str, local: int) -> torch.device:
 
 def export_bundle(training: Training) -> Path:
     """Write the trained networks as a model folder that `kneeimg segment --model` takes."""
-    import json
-
     from kneeimg.networks.bundle import write_bundle
+    from kneeimg.training.checkpoint import load_checkpoint
 
-    stages = {}
-    for stage in ("coarse", "fine"):
-        log = training.output / stage / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        last = json.loads(lines[-1]) if lines else {}
-        stages[stage] = {
-            "iterations": last.get("iteration", 0),
-            "seed": getattr(training.config, stage).seed,
+    names: tuple[Stage, Stage] = ("coarse", "fine")
+    stages = {
+        stage: {
+            "iterations": load_checkpoint(_best_checkpoint(training, stage)).iteration,
+            "seed": training.settings(stage).seed,
         }
+        for stage in names
+    }
     root = training.output / "bundle" / training.config.name
     write_bundle(
         trained_cascade(training),
         root,
         version=training.config.version,
         maturity="preview",  # until `kneeimg evaluate` has shown otherwise
-        about={"training": {**stages, "held_out": list(training.config.data.held_out)}},
+        about={"training": {**stages, "held_out": list(training.settings("fine").held_out)}},
     )
     return root

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from kneeimg.networks.spec import CascadeSpec
 from kneeimg.settings.base import Settings
-from kneeimg.settings.training import TrainingSettings
+from kneeimg.settings.training import TrainingSettings, ValidationSettings
 
 
 class DataSettings(Settings):
@@ -43,7 +43,7 @@ class TrainFile(Settings):
     begin_from : A model bundle whose weights are trained on; empty starts from scratch.
     device : Where training runs; `auto` takes a graphics card when there is one.
     threads : Processor threads; 0 takes all.
-    data, model, coarse, fine : The parts.
+    data, model, coarse, fine, validation : The parts.
     """
 
     name: str = "knee_mr"
@@ -56,6 +56,7 @@ class TrainFile(Settings):
     model: CascadeSpec = CascadeSpec()
     coarse: TrainingSettings = TrainingSettings(stage="coarse")
     fine: TrainingSettings = TrainingSettings(stage="fine")
+    validation: ValidationSettings = ValidationSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -29,6 +29,15 @@ class PoolKnee:
     path: Path
     participant: str
 
+    @property
+    def is_as_labelled(self) -> bool:
+        """Whether no disease was drawn into it: variant 0 of its knee.
+
+        >>> PoolKnee(Path("P01_M00_v00.npz"), "P01").is_as_labelled
+        True
+        """
+        return self.path.stem.endswith("_v00")
+
 
 def list_pool(folder: Path) -> tuple[PoolKnee, ...]:
     """Every tissue map of a pool, in the order of the file names.

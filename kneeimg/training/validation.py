@@ -20,6 +20,17 @@ from kneeimg.training.tissues import IGNORED_CLASS
 Triple = tuple[int, int, int]
 TripleMm = tuple[float, float, float]
 
+#: Voxels that each family is acquired with in trials: in-plane and slice, smallest and largest, mm.
+PROTOCOLS = {
+    "dess": ((0.36, 0.46), (0.7, 0.7)),
+    "flash": ((0.3, 0.4), (1.5, 1.5)),
+    "pd_fs": ((0.4, 0.5), (0.7, 0.8)),
+    "t1": ((0.4, 0.5), (0.7, 1.0)),
+}
+
+#: How a knee lies in the coil of a trial: the technician has turned it to within a few degrees.
+_IN_THE_COIL = PoseSettings(rotation_deg=8.0, scale=(0.95, 1.05), shift_mm=5.0, elastic_mm=0.5)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeScan:
@@ -78,6 +89,27 @@ def whole_scan(
         family=made.contrast.family,
         slice_mm=max(made.acquisition.voxel_mm),
     )
+
+
+def trial_scan(knee: Knee, family: str, seed: tuple[int, ...]) -> WholeScan:
+    """A scan as a trial would make it: sagittal, with the voxels of its family, well positioned.
+
+    Raises
+    ------
+    KeyError
+        If `PROTOCOLS` does not hold the family.
+    """
+    in_plane, slices = PROTOCOLS[family]
+    scan = ScanSettings(
+        families={family: 1.0},
+        sagittal=1.0,
+        in_plane_mm=in_plane,
+        slice_mm=slices,
+        noise=0.05,
+        ghosting=0.0,
+        bands=0.0,
+    )
+    return whole_scan(knee, seed, scan=scan, pose=_IN_THE_COIL)
 
 
 def class_values(labels: LabelMap) -> NDArray[np.uint8]:
