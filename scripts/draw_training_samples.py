@@ -1,9 +1,9 @@
 """Draw a sheet of synthetic scans as the networks see them, with real scans among them.
 
-    python scripts/draw_training_samples.py POOL -o docs/images/samples.jpg [--real SERIES ...]
+    python scripts/draw_training_samples.py POOL -o docs/images/samples.jpg [--real SCAN[:ECHO] ...]
 
 Each tile is the sagittal, coronal or axial middle slice of one scan, drawn as in training. A real
-series (DICOM folder) is put in at a place drawn from the seed and named below the sheet, so that
+scan is put in at a place drawn from the seed and named below the sheet, so that
 you can first guess which one it is.
 """
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Side
 from kneeimg.networks.frame import frame_of, resample
+from kneeimg.pipeline.segmenting import read_scan
 from kneeimg.settings.training import ScanSettings, TrainingSettings
 from kneeimg.training.pool import list_pool, load_knee
 from kneeimg.training.scans import SyntheticScan
@@ -33,7 +34,7 @@ def main() -> None:
     rng = np.random.default_rng(given.seed)
     tiles = [(synthetic(given.pool, number, rng), "") for number in range(given.count)]
     for path in given.real:
-        tiles.insert(int(rng.integers(len(tiles) + 1)), (real(path), path.name))
+        tiles.insert(int(rng.integers(len(tiles) + 1)), (real(path), Path(path).name))
     write(tiles, given.out)
 
 
@@ -42,7 +43,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pool", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--real", type=Path, nargs="*", default=[], help="DICOM folders")
+    parser.add_argument(
+        "--real", nargs="*", default=[], help="scans, with :ECHO where there are several"
+    )
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--seed", type=int, default=5)
     return parser.parse_args()
@@ -67,15 +70,14 @@ def given_seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))
 
 
-def real(folder: Path) -> NDArray[np.float32]:
-    """The same slice of a real series, about as far from the middle."""
-    from kneeimg.io.dicom.series import read_series
-
-    volume = read_series(folder)
-    frame = frame_of(volume.grid, Side.RIGHT, SPACING_MM)
-    data = torch.from_numpy(np.ascontiguousarray(volume.data, dtype=np.float32))
-    slices = resample(data[None], volume.grid, frame)[0]
-    return slices[slices.shape[0] // 3].numpy()
+def real(given: str) -> NDArray[np.float32]:
+    """The same slice of a real scan, about as far from the middle; `PATH` or `PATH:ECHO`."""
+    path, _, echo = given.partition(":")
+    image = read_scan(Path(path), int(echo) if echo else None).image
+    frame = frame_of(image.grid, Side.RIGHT, SPACING_MM)
+    data = torch.from_numpy(np.ascontiguousarray(image.data, dtype=np.float32))
+    slices = resample(data[None], image.grid, frame)[0].numpy()
+    return slices[slices.shape[0] // 3]
 
 
 def write(tiles: list[tuple[NDArray[np.float32], str]], path: Path) -> None:

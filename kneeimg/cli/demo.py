@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,10 @@ def demo(
         bool,
         typer.Option("--trial", help="The whole trial: 25 people, 5 visits, planted faults."),
     ] = False,
+    segment: Annotated[
+        bool,
+        typer.Option("--segment", help="No masks: the shipped model segments every MR scan."),
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes side by side; 0 = automatic.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -28,11 +33,17 @@ def demo(
     a scanner change, a wrong side, a missing slice and repeated baselines. Every thickness, joint
     space and change is known exactly. No patient is in it.
 
+    The masks are exact, so what is compared is the measurement. With --segment there are none and
+    the model that ships draws the anatomy; what is compared is then mostly the model, on a phantom
+    that looks little like the knees it learned from.
+
     Examples:
 
       kneeimg demo demo-out
 
       kneeimg demo demo-trial --trial
+
+      kneeimg demo demo-model --segment
 
     Writes OUT/input (DICOM, masks, study.toml, clinical.csv, arms.csv, truth.csv), OUT/results
     (tables, maps, report), OUT/demo-check.csv and OUT/demo-coverage.csv.
@@ -43,7 +54,7 @@ def demo(
     from kneeimg.demo import expected_minutes, run_demo
     from kneeimg.demo.plan import FULL, SMALL
 
-    size = FULL if trial else SMALL
+    size = replace(FULL if trial else SMALL, masked=not segment)
     if not as_json:
         minutes = expected_minutes(size, workers)
         typer.echo(f"{len(size.scans())} visits; about {minutes} min here", err=True)

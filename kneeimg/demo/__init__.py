@@ -24,6 +24,8 @@ Progress = Callable[[int, int, str], None]
 #: machine of docs/accuracy.md; a mask with errors is drawn a second time.
 _SECONDS_PER_VISIT = 13.5
 _SECONDS_PER_ERROR = 1.5
+#: Seconds that the shipped model takes for one scan, with one process.
+_SECONDS_PER_SEGMENTATION = 40.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,11 @@ def expected_minutes(trial: DemoTrial, workers: int = 0) -> int:
     """About how long a trial takes from an empty folder, in whole minutes."""
     from kneeimg.batch.workers import default_workers
 
-    seconds = _SECONDS_PER_VISIT + (_SECONDS_PER_ERROR if trial.error else 0.0)
+    seconds = _SECONDS_PER_VISIT
+    if not trial.masked:
+        seconds += _SECONDS_PER_SEGMENTATION
+    elif trial.error:
+        seconds += _SECONDS_PER_ERROR
     return max(1, round(len(trial.scans()) * seconds / (workers or default_workers()) / 60.0))
 
 

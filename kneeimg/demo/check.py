@@ -232,6 +232,11 @@ def _explained(trial: DemoTrial) -> dict[tuple[str, str, str], frozenset[str]]:
             for kind in kinds:
                 scan = planted.participant, visit, kind
                 explained[scan] = explained.get(scan, frozenset()) | codes
+    if not trial.masked:  # the model says of itself how far it is to be trusted
+        for made in trial.scans():
+            scan = made.person.participant, made.visit.name, "mri"
+            told = frozenset({ReasonCode.MODEL_PREVIEW.value})
+            explained[scan] = explained.get(scan, frozenset()) | told
     return explained
 
 

@@ -1,7 +1,7 @@
 """Where the anatomy of a demo scan comes from: the one place that decides it.
 
-Masks are written beside every MR series, so `kneeimg run` measures those. To segment the images
-instead, return False from :func:`write_mask` without writing, and name a model in the study file.
+Masks are written beside every MR series, so `kneeimg run` measures those. Where there is none it
+segments the image with the model that ships.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def write_mask(series: Path, scan: DemoScan, knee: KneePhantom, true_map: LabelM
     """
     from kneeimg.io.label_maps import write_label_map
 
+    if not scan.masked:
+        return False
     drawn = true_map
     if scan.error is not None:
         rng = np.random.default_rng(scan.seed(_PURPOSE))

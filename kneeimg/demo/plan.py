@@ -49,6 +49,7 @@ class DemoScan:
     error : How far the mask is off; None draws it exactly.
     faults : What is wrong with it.
     repeat : A second MR scan a few days later, without a film and without a truth of its own.
+    masked : Whether a mask is written; without one the shipped model segments the image.
     """
 
     person: DemoPerson
@@ -56,6 +57,7 @@ class DemoScan:
     error: BoundaryError | None = None
     faults: tuple[Fault, ...] = ()
     repeat: bool = False
+    masked: bool = True
 
     @property
     def day(self) -> int:
@@ -82,12 +84,14 @@ class DemoTrial:
     visits : Planned visits of everybody.
     error : Boundary error of every mask; None for exact masks.
     planted : Faults.
+    masked : Whether there are masks; without them the shipped model segments every scan.
     """
 
     people: int
     visits: tuple[DemoVisit, ...]
     error: BoundaryError | None = None
     planted: tuple[Planted, ...] = ()
+    masked: bool = True
 
     def persons(self) -> tuple[DemoPerson, ...]:
         """The participants."""
@@ -116,7 +120,7 @@ class DemoTrial:
             )
             if Fault.DROP_OUT in faults:
                 continue
-            scan = DemoScan(person, visit, self.error, faults)
+            scan = DemoScan(person, visit, self.error, faults, masked=self.masked)
             yield scan
             if Fault.REPEAT_BASELINE in faults:
                 yield replace(scan, repeat=True)

@@ -11,8 +11,10 @@ from kneeimg.demo import expected_minutes
 from kneeimg.demo.check import check_demo
 from kneeimg.demo.clinical import CLINICAL_COLUMNS, clinical_rows
 from kneeimg.demo.compare import KEYS, DemoTables, mean_interval
+from kneeimg.demo.masks import write_mask
 from kneeimg.demo.plan import FULL, SMALL, DemoTrial, Fault, Planted
 from kneeimg.demo.trial import ARMS, TRIAL_VISITS, VISITS
+from kneeimg.phantoms.grids import sagittal_grid
 
 PLANTED = (
     Planted(Fault.DROP_OUT, "P01", "M06"),
@@ -183,3 +185,28 @@ def test_clinical_rows_exist_for_visits_that_took_place_and_stay_in_their_limits
     assert rows == [dict(zip(CLINICAL_COLUMNS, row, strict=True)) for row in clinical_rows(FULL)]
     shorter = replace(FULL, people=3)
     assert len(list(clinical_rows(shorter))) == 15
+
+
+def test_a_trial_without_masks_expects_what_the_model_says_of_itself():
+    disposition = good_disposition()
+    for row in disposition:
+        if row["kind"] == "mri" and row["status"] == "measured":
+            row["code"] = "MODEL_PREVIEW"
+    flagged = tables(disposition)
+    segmented = replace(TRIAL, masked=False)
+    assert check_demo(segmented, flagged).ok
+    assert not check_demo(TRIAL, flagged).ok
+    assert expected_minutes(segmented, 2) > 2 * expected_minutes(TRIAL, 2)
+    assert {scan.masked for scan in segmented.scans()} == {False}
+
+
+def test_no_mask_is_written_where_the_model_segments(tmp_path):
+    person = SMALL.persons()[0]
+    series = tmp_path / "dess"
+    drawn = person.knee(VISITS[0], entropy=[1]).label_map(
+        sagittal_grid((4.0, 4.0, 4.0), (20, 24, 24))
+    )
+    for masked in (True, False):
+        made = replace(next(iter(SMALL.scans())), masked=masked)
+        assert write_mask(series, made, person.knee(VISITS[0], entropy=[1]), drawn) is masked
+        assert len(list(tmp_path.iterdir())) == 2  # mask and sidecar of the first
