@@ -106,6 +106,8 @@ class TrainingSettings(Settings):
     patch : Voxels of the fine network's window.
     simulated_coarse : Share of scans whose coarse classes are the truth, disturbed, instead of
         the coarse network's own.
+    dice : Weight of the Dice loss beside cross-entropy. It finds small tissues soon but draws them
+        too large; end a training with 0.
     precision : Arithmetic inside the network.
     save_every : Iterations between checkpoints.
     pose, scan, optimiser : The parts.
@@ -120,6 +122,7 @@ class TrainingSettings(Settings):
     coarse_size: tuple[int, int, int] = (80, 96, 96)
     patch: tuple[int, int, int] = (40, 96, 96)
     simulated_coarse: Share = 0.3
+    dice: Annotated[float, Field(ge=0)] = 1.0
     precision: Literal["fp32", "bf16"] = "bf16"
     save_every: Annotated[int, Field(ge=1)] = 200
     pose: PoseSettings = PoseSettings()

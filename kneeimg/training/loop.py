@@ -124,7 +124,7 @@ class Trainer:
             self._device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"
         ):
             logits = self._stepper(batch.input)
-        loss = segmentation_loss(logits, batch.target, batch.unknown)
+        loss = segmentation_loss(logits, batch.target, batch.unknown, dice=self.settings.dice)
         if not bool(torch.isfinite(loss)):
             self._stop_with_batch(batch, float(loss.detach()))
         torch.autograd.backward(loss)
