@@ -16,6 +16,7 @@ from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
 from kneeimg.measure.plate_model import Recovered, recover_lost
 from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
+from kneeimg.measure.rim import carried_to_wall, rounding_mm, with_rim_normals
 from kneeimg.measure.subregions import subregion_codes
 from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set
 from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
@@ -62,8 +63,9 @@ def measure_bone(
         return None
     if bone.cartilage not in knee.boxes:
         return MeasuredBone(_surface(mesh), True)
-    surface = _with_rays(_surface(mesh), levels, mesh, settings)
-    framed = _would_be_plates(bone, mesh, surface.fields["ray_mm"], settings)
+    smooth, (mesh, ray_mm) = mesh, _rays(levels, mesh, settings, knee.label_map.is_soft)
+    surface = _with_articular(_surface(mesh), mesh, ray_mm, settings)
+    framed = _would_be_plates(bone, smooth, surface.fields["ray_mm"], settings)
     if framed is None:
         return MeasuredBone(surface, False)
     would_be, frame = framed
@@ -82,12 +84,24 @@ def measure_bone(
     return MeasuredBone(surface, True, frame, rim)
 
 
-def _with_rays(
-    surface: Surface, levels: LevelSets, mesh: Mesh, settings: MorphometrySettings
-) -> Surface:
-    """Rays to the articular surface, and the area of that surface."""
+def _rays(
+    levels: LevelSets, mesh: Mesh, settings: MorphometrySettings, soft: bool
+) -> tuple[Mesh, FloatArray]:
+    """(V,) rays to the articular surface, and the mesh with the normals that they follow."""
     ray_mm = bone_to_articular(levels, mesh, settings)
+    covered = covered_by(ray_mm, settings)
+    mesh, rim = with_rim_normals(mesh, levels, ray_mm, covered, settings.sigma_normal_mm)
+    ray_mm[rim] = bone_to_articular(levels, mesh, settings, rim)
     ray_mm = without_wall_foot(ray_mm, mesh.faces, settings.wall_foot_share)
+    covered = covered_by(ray_mm, settings) & np.isfinite(ray_mm)
+    sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
+    return mesh, carried_to_wall(mesh, ray_mm, covered, rounding_mm(levels, sigma_mm))
+
+
+def _with_articular(
+    surface: Surface, mesh: Mesh, ray_mm: FloatArray, settings: MorphometrySettings
+) -> Surface:
+    """Rays, and the area of the articular surface over each vertex."""
     covered = covered_by(ray_mm, settings) & np.isfinite(ray_mm)
     area = articular_area(mesh, ray_mm, covered, settings)
     return surface.with_fields(

@@ -56,6 +56,7 @@ class Mesh:
     vertices : (V, 3) the same in local mm.
     faces : (F, 3) vertex numbers, counter-clockwise from outside.
     normals : (V, 3) unit outward normals of the smoothed field.
+    area_vectors : (V, 3) mm²: a third of the area vector of every triangle around each vertex.
     area_mm2 : (V,) share of the surface area that belongs to each vertex.
     """
 
@@ -63,6 +64,7 @@ class Mesh:
     vertices: FloatArray
     faces: NDArray[np.int64]
     normals: FloatArray
+    area_vectors: FloatArray
     area_mm2: FloatArray
 
 
@@ -168,7 +170,7 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
     lengths = np.linalg.norm(shares, axis=1)
     normals[flat] = shares[flat] / np.maximum(lengths[flat], 1e-12)[:, None]
     area = np.maximum(np.einsum("ij,ij->i", shares, normals), 0.0)
-    return Mesh(index, vertices, faces, normals, area)
+    return Mesh(index, vertices, faces, normals, shares, area)
 
 
 def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:

@@ -113,16 +113,21 @@ def _refine(
     return root
 
 
-def bone_to_articular(levels: LevelSets, mesh: Mesh, settings: MorphometrySettings) -> FloatArray:
-    """(V,) mm from each bone vertex along its normal to the articular surface.
+def bone_to_articular(
+    levels: LevelSets,
+    mesh: Mesh,
+    settings: MorphometrySettings,
+    chosen: NDArray[np.int64] | slice = slice(None),
+) -> FloatArray:
+    """(V,) mm from each bone vertex, or each chosen one, along its normal to the articular surface.
 
     0 on bare bone, where both surfaces are one; NaN where the ray found no articular surface
     within `max_thickness_mm` or left the image.
     """
     return crossing_mm(
         levels.union,
-        mesh.index,
-        mesh.normals @ np.linalg.inv(levels.affine[:3, :3]).T,
+        mesh.index[chosen],
+        mesh.normals[chosen] @ np.linalg.inv(levels.affine[:3, :3]).T,
         step_mm=_step_mm(levels),
         max_mm=settings.max_thickness_mm,
         falling=True,
