@@ -200,16 +200,18 @@ def _mapped(
     if low < 0 or high > 65535:
         raise _unknown(whole, scheme, where)
     whole = whole.astype(np.uint16)
-    counts = np.bincount(whole.ravel(order="K"), minlength=high + 1)
-    if any(counts[value] for value in range(len(counts)) if value not in scheme.tissues):
+    present = np.zeros(high + 1, dtype=bool)
+    present[whole.ravel(order="K")] = True
+    found = np.flatnonzero(present)
+    if any(int(value) not in scheme.tissues for value in found):
         raise _unknown(whole, scheme, where)
     table = np.zeros(high + 1, dtype=np.uint8)
     for value, tissue in scheme.tissues.items():
         if value <= high:
             table[value] = int(tissue)
-    if all(table[value] == value for value in np.flatnonzero(counts)):
-        return whole, np.ascontiguousarray(whole, dtype=np.uint8)
-    return whole, np.ascontiguousarray(table[whole])
+    if (table[found] == found).all():  # both in the memory order of the file: no copy turned about
+        return whole, whole.astype(np.uint8)
+    return whole, table[whole]
 
 
 def _unknown(values: NDArray[Any], scheme: LabelScheme, where: str) -> MaskError:

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from kneeimg.core.anatomy import Bone
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
 from kneeimg.measure.canonical import CanonicalKnee
-from kneeimg.measure.surfaces import close_cavities
 
 Planned = tuple[str, str, str]
 
 #: Quantity to unit, in the order of the rows of a bone.
 BONE_UNITS: Mapping[str, str] = {"bone_volume": "mm^3", "bone_area": "mm^2"}
-
-
-#: Room around a bone, so that what lies outside it is not taken for a cavity, mm.
-_EDGE_MM = 1.0
 
 
 def planned_bones() -> tuple[Planned, ...]:
@@ -37,6 +30,7 @@ def planned_bones() -> tuple[Planned, ...]:
 def measure_bones(
     knee: CanonicalKnee,
     surfaces: Mapping[Bone, Surface],
+    volumes_mm3: Mapping[Bone, float],
     method: str,
     flags: tuple[ReasonCode, ...] = (),
 ) -> tuple[Measurement, ...]:
@@ -46,6 +40,7 @@ def measure_bones(
     ----------
     knee : The label map in canonical form.
     surfaces : Bone surfaces with the vertex field `area_mm2`.
+    volumes_mm3 : Bone to its volume in view, cavities closed.
     method : "soft" or "hard": the kind of label map.
     flags : Codes that every row of the knee carries.
 
@@ -68,7 +63,7 @@ def measure_bones(
             rows += [Measurement.missing(bone.value, q, u, reason) for q, u in BONE_UNITS.items()]
             continue
         values = {
-            "bone_volume": _volume_mm3(knee, bone),
+            "bone_volume": volumes_mm3[bone],
             "bone_area": float(surfaces[bone].fields["area_mm2"].sum()),
         }
         codes = (*flags, ReasonCode.BONE_CUT_BY_VIEW) if is_cut(knee, bone) else flags
@@ -77,12 +72,6 @@ def measure_bones(
             for q, unit in BONE_UNITS.items()
         ]
     return tuple(rows)
-
-
-def _volume_mm3(knee: CanonicalKnee, bone: Bone) -> float:
-    share = close_cavities(knee.fraction(bone.tissue, knee.box_of(bone.tissue, margin_mm=_EDGE_MM)))
-    voxels = float(share.sum(dtype=np.float64))
-    return voxels * knee.label_map.grid.voxel_volume_mm3
 
 
 def is_cut(knee: CanonicalKnee, bone: Bone) -> bool:

@@ -21,10 +21,14 @@ from kneeimg.measure.subregions import subregion_codes
 from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set
 from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
 from kneeimg.measure.thickness import articular_area, bone_to_articular, without_wall_foot
+from kneeimg.measure.voxel_map import VoxelOwners
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
 Plates = NDArray[np.uint8]
+
+#: Vertices to a leaf of the search tree: the fastest for voxels over a surface.
+_LEAF = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +41,16 @@ class MeasuredBone:
     frame_found : Whether the plates could be told apart.
     frame : Anatomical frame, local mm; None without cartilage or when none was found.
     rim : What the plate model recovered at the rims; None when it was not asked.
+    bone_mm3 : Volume of the bone in view, cavities closed.
+    owners : Cartilage voxels (canonical indices) and the vertices below them; None without tAB.
     """
 
     surface: Surface
     frame_found: bool
     frame: BoneFrame | None = None
     rim: Recovered | None = None
+    bone_mm3: float = float("nan")
+    owners: VoxelOwners | None = None
 
 
 def measure_bone(
@@ -62,12 +70,12 @@ def measure_bone(
     if mesh is None:
         return None
     if bone.cartilage not in knee.boxes:
-        return MeasuredBone(_surface(mesh), True)
+        return MeasuredBone(_surface(mesh), True, bone_mm3=levels.bone_mm3)
     smooth, (mesh, ray_mm) = mesh, _rays(levels, mesh, settings, knee.label_map.is_soft)
     surface = _with_articular(_surface(mesh), mesh, ray_mm, settings)
     framed = _would_be_plates(bone, smooth, surface.fields["ray_mm"], settings)
     if framed is None:
-        return MeasuredBone(surface, False)
+        return MeasuredBone(surface, False, bone_mm3=levels.bone_mm3)
     would_be, frame = framed
     shape = np.array(levels.bone.shape)
     at_edge = np.any((mesh.index < 0.5) | (mesh.index > shape - 1.5), axis=1)
@@ -78,10 +86,12 @@ def measure_bone(
     if model is not None:
         rim = recover_lost(surface, plate, would_be, at_edge, model, settings.plate_model)
         plate = rim.plate
-    surface = _with_volume(surface, plate, levels)
+    owners = _owners(surface, plate, levels)
+    if owners is not None:
+        surface = _with_volume(surface, owners, levels)
     parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
     surface = with_tab(surface, plate, settings).with_fields(subregion=parts)
-    return MeasuredBone(surface, True, frame, rim)
+    return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners)
 
 
 def _rays(
@@ -154,20 +164,20 @@ def _would_be_plates(
 _FRAMES = {Bone.FEMUR: femur_frame, Bone.TIBIA: tibia_frame, Bone.PATELLA: patella_frame}
 
 
-def _with_volume(surface: Surface, plate: Plates, levels: LevelSets) -> Surface:
-    """Cartilage voxels, each given to the nearest bone vertex of tAB."""
+def _owners(surface: Surface, plate: Plates, levels: LevelSets) -> VoxelOwners | None:
+    """Cartilage voxels and the nearest vertex of tAB to each."""
     inside = np.flatnonzero(plate != int(Plate.NONE))
     if not len(inside):
-        return surface
-    tree = KDTree(surface.vertices[inside])
-    count = len(plate)
+        return None
     voxels = np.argwhere(levels.cartilage > 0)
-    amount = levels.cartilage[tuple(voxels.T)].astype(np.float64)
+    tree = KDTree(surface.vertices[inside], leafsize=_LEAF)
+    vertex = inside[tree.query(apply_affine(levels.affine, voxels))[1]]
+    return VoxelOwners((voxels + levels.start).astype(np.int32), vertex)
+
+
+def _with_volume(surface: Surface, owners: VoxelOwners, levels: LevelSets) -> Surface:
+    """Cartilage volume over each vertex of tAB."""
+    amount = levels.cartilage[tuple((owners.index - levels.start).T)].astype(np.float64)
     amount *= abs(np.linalg.det(levels.affine[:3, :3]))
-    owner = inside[tree.query(apply_affine(levels.affine, voxels))[1]]
-    return surface.with_fields(volume_mm3=_shares(owner, amount, count))
-
-
-def _shares(owner: NDArray[np.int64], amount: FloatArray, count: int) -> FloatArray:
-    """(count,) sum of the amounts of each owner."""
-    return np.bincount(owner, weights=amount, minlength=count).astype(np.float64)
+    volume = np.bincount(owners.vertex, weights=amount, minlength=len(surface.vertices))
+    return surface.with_fields(volume_mm3=volume.astype(np.float64))

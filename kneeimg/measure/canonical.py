@@ -38,6 +38,7 @@ class CanonicalKnee:
     boxes : Tissue to its bounding box in `label_map`; only tissues that are present.
     start : (3,) index of the origin of local coordinates in `label_map`.
     mirrored : Whether x was mirrored (a left knee).
+    axes, flips : How the array that was given was turned, see `Grid.reorient`.
 
     Notes
     -----
@@ -49,6 +50,8 @@ class CanonicalKnee:
     boxes: dict[Tissue, Box]
     start: tuple[int, int, int]
     mirrored: bool
+    axes: tuple[int, int, int]
+    flips: tuple[int, int, int]
 
     @property
     def linear(self) -> FloatArray:
@@ -92,6 +95,14 @@ class CanonicalKnee:
             return np.zeros(self.label_map.labels[box].shape, dtype=np.float32)
         return np.ascontiguousarray(self.label_map.probabilities[tissue][box], dtype=np.float32)
 
+    def own_index(self, index: NDArray[np.int32]) -> NDArray[np.int32]:
+        """(N, 3) indices of the canonical array to those of the array that was given."""
+        own = np.empty_like(index)
+        for new, (old, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
+            count = self.label_map.labels.shape[new]
+            own[:, old] = index[:, new] if flip > 0 else count - 1 - index[:, new]
+        return own
+
     def local_affine(self, box: Box) -> FloatArray:
         """(4, 4) affine from indices of a cut-out box to local mm."""
         corner = np.array([side.start for side in box], dtype=np.float64) - self.start
@@ -121,7 +132,7 @@ def canonical_knee(label_map: LabelMap, side: Side) -> CanonicalKnee:
     if mirrored:
         grid = Grid(grid.shape, from_linear(_MIRROR) @ grid.affine, grid.frame_uid)
     axes, flips = grid.closest_lps()
-    labels: NDArray[np.uint8] = reorient_array(label_map.labels, axes, flips)  # type: ignore[assignment]
+    labels = _straight(reorient_array(label_map.labels, axes, flips))  # type: ignore[arg-type]
     soft = None
     if label_map.probabilities is not None:
         soft = {
@@ -133,7 +144,7 @@ def canonical_knee(label_map: LabelMap, side: Side) -> CanonicalKnee:
     if not boxes:
         raise MaskError("the mask holds no bone or cartilage", code=ReasonCode.EMPTY_MASK)
     start = tuple(min(box[axis].start for box in boxes.values()) for axis in range(3))
-    return CanonicalKnee(turned, boxes, (start[0], start[1], start[2]), mirrored)
+    return CanonicalKnee(turned, boxes, (start[0], start[1], start[2]), mirrored, axes, flips)
 
 
 def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
@@ -141,7 +152,7 @@ def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
     wanted = [tissue for bone in Bone for tissue in (bone.tissue, bone.cartilage)]
     boxes: dict[Tissue, Box] = {}
     if label_map.probabilities is None:
-        found = find_objects(np.ascontiguousarray(label_map.labels))
+        found = find_objects(label_map.labels)
         for tissue in wanted:
             box = found[int(tissue) - 1] if int(tissue) <= len(found) else None
             if box is not None:
@@ -153,6 +164,16 @@ def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
         if present is not None:
             boxes[tissue] = present
     return boxes
+
+
+def _straight(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The array in C order; copied plane by plane, so that both orders stay in the cache."""
+    if labels.flags.c_contiguous:
+        return labels
+    straight = np.empty(labels.shape, dtype=labels.dtype)
+    for row in range(labels.shape[1]):
+        straight[:, row, :] = labels[:, row, :]
+    return straight
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> Box | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 from kneeimg.core.anatomy import REGION_BONES, Bone, Side
 from kneeimg.core.label_map import LabelMap
@@ -12,12 +13,16 @@ from kneeimg.core.plate_model import PlateModel
 from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding
 from kneeimg.measure.bones import MeasuredBone, measure_bone
-from kneeimg.measure.canonical import canonical_knee
+from kneeimg.measure.canonical import CanonicalKnee, canonical_knee
 from kneeimg.measure.planned import measure_extras
 from kneeimg.measure.qc import absent_regions, flags_of, input_findings, result_findings
 from kneeimg.measure.regions import region_mask, summarise
 from kneeimg.measure.tab import PLATE_MODEL
+from kneeimg.measure.voxel_map import VoxelOwners
 from kneeimg.settings.morphometry import MorphometrySettings
+
+#: The femur is about as much work as tibia and patella together.
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,11 +41,14 @@ class KneeMorphometry:
         - `volume_mm3`, `articular_mm2`, `articular_mm3`: cartilage volume, articular area and
           articular area × distance to bone that lie over the vertex
     findings : What a reader should know about the input; the rows concerned carry the codes.
+    owners : Bone to its cartilage voxels, indices of the label map that was given, and the vertex
+        below each: for `thickness_on_grid`.
     """
 
     measurements: tuple[Measurement, ...]
     surfaces: dict[Bone, Surface]
     findings: tuple[Finding, ...]
+    owners: Mapping[Bone, VoxelOwners] = field(default_factory=dict)
 
 
 def measure_knee(
@@ -75,12 +83,7 @@ def measure_knee(
     knee = canonical_knee(label_map, side)
     if any(bone.cartilage in knee.boxes and bone.tissue not in knee.boxes for bone in Bone):
         label_map.require_measurable()  # names what is missing
-    measured: dict[Bone, MeasuredBone] = {}
-    for bone in Bone:
-        plates = plate_model.bones.get(bone) if plate_model is not None else None
-        result = measure_bone(knee, bone, settings, plates)
-        if result is not None:
-            measured[bone] = result
+    measured = _measure_bones(knee, settings, plate_model)
     local = {bone: result.surface for bone, result in measured.items()}
     found = input_findings(knee, measured, settings)
     measurements = summarise(
@@ -91,11 +94,32 @@ def measure_knee(
         absent=absent_regions(knee.boxes, measured),
         flags=flags_of(found),
     )
-    measurements += measure_extras(knee, local, measurements, settings)
+    measurements += measure_extras(
+        knee,
+        local,
+        {bone: result.bone_mm3 for bone, result in measured.items()},
+        measurements,
+        settings,
+    )
     uid = label_map.grid.frame_uid
     surfaces = {bone: knee.surface_to_patient(surface, uid) for bone, surface in local.items()}
     findings = tuple(item.finding for item in found) + result_findings(measurements)
-    return KneeMorphometry(measurements, surfaces, findings)
+    owners = {
+        bone: replace(result.owners, index=knee.own_index(result.owners.index))
+        for bone, result in measured.items()
+        if result.owners is not None
+    }
+    return KneeMorphometry(measurements, surfaces, findings, owners)
+
+
+def _measure_bones(
+    knee: CanonicalKnee, settings: MorphometrySettings, plate_model: PlateModel | None
+) -> dict[Bone, MeasuredBone]:
+    """Bones that are in view, two at a time: most of the work is array code that frees the GIL."""
+    models = plate_model.bones if plate_model is not None else {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        results = pool.map(lambda bone: measure_bone(knee, bone, settings, models.get(bone)), Bone)
+        return {b: result for b, result in zip(Bone, results, strict=True) if result is not None}
 
 
 def _recovered_regions(measured: Mapping[Bone, MeasuredBone]) -> dict[str, str]:

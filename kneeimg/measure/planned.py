@@ -37,6 +37,7 @@ def planned_knee() -> tuple[Planned, ...]:
 def measure_extras(
     knee: CanonicalKnee,
     surfaces: Mapping[Bone, Surface],
+    bone_volumes_mm3: Mapping[Bone, float],
     cartilage: Sequence[Measurement],
     settings: MorphometrySettings,
 ) -> tuple[Measurement, ...]:
@@ -46,6 +47,7 @@ def measure_extras(
     ----------
     knee : The label map in canonical form.
     surfaces : Measured bone surfaces in local mm.
+    bone_volumes_mm3 : Bone to its volume in view, cavities closed.
     cartilage : The rows of :func:`planned_measurements` for the same surfaces.
 
     Returns
@@ -57,6 +59,6 @@ def measure_extras(
     coarse = (ReasonCode.COARSE_GRID,) if too_long else ()
     return (
         *measure_defects(surfaces, cartilage, settings),
-        *measure_bones(knee, surfaces, kind, coarse),
+        *measure_bones(knee, surfaces, bone_volumes_mm3, kind, coarse),
         *measure_menisci(knee, surfaces.get(Bone.TIBIA), cartilage, settings, coarse),
     )

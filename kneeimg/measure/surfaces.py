@@ -24,6 +24,8 @@ from kneeimg.settings.morphometry import MorphometrySettings
 FloatArray = NDArray[np.float64]
 Field = NDArray[np.float32]
 
+#: Points that are sampled at once: their arrays stay in the cache.
+_SAMPLED = 1 << 13
 #: Room in mm around bone and cartilage for smoothing.
 MARGIN_MM = 4.0
 
@@ -38,12 +40,16 @@ class LevelSets:
     union : (i, j, k) fraction U of the bone and its cartilage; `bone` itself without cartilage.
     cartilage : (i, j, k) fraction of cartilage, not smoothed.
     affine : (4, 4) index to local mm.
+    start : (3,) index of the box's first voxel in the canonical label map.
+    bone_mm3 : Volume of the bone, cavities closed.
     """
 
     bone: Field
     union: Field
     cartilage: Field
     affine: FloatArray
+    start: tuple[int, int, int]
+    bone_mm3: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,23 +92,23 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
         # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
         added = np.minimum(cartilage[part], np.float32(1.0) - solid[part])
         union[part] += smooth(added, affine, sigma_mm)
-    return LevelSets(smoothed, union, cartilage, affine)
+    start = (box[0].start, box[1].start, box[2].start)
+    bone_mm3 = float(solid.sum(dtype=np.float64)) * knee.label_map.grid.voxel_volume_mm3
+    return LevelSets(smoothed, union, cartilage, affine, start, bone_mm3)
 
 
 def close_cavities(solid: Field) -> Field:
     """The bone without holes in its inside (an unlabelled lesion is bone, not joint)."""
     import cc3d
 
-    parts = cc3d.connected_components(solid < 0.5, connectivity=6)
-    sizes = np.bincount(parts.ravel())
+    parts, count = cc3d.connected_components(solid < 0.5, connectivity=6, return_N=True)
     edge = np.unique(
         np.concatenate([np.ravel(parts.take(end, axis)) for axis in range(3) for end in (0, -1)])
     )
-    inner = np.setdiff1d(np.flatnonzero(sizes), np.append(edge, 0))
-    if not len(inner):
+    lookup = np.ones(count + 1, dtype=bool)
+    lookup[edge] = lookup[0] = False
+    if not lookup.any():
         return solid
-    lookup = np.zeros(len(sizes), dtype=bool)
-    lookup[inner] = True
     return np.where(lookup[parts], np.float32(1.0), solid)
 
 
@@ -125,20 +131,30 @@ def sample(field: Field, index: FloatArray) -> FloatArray:
     >>> sample(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.array([[0.5, 0.5, 0.5]]))
     array([3.5])
     """
-    shape = np.array(field.shape[:3])
-    outside = np.any((index < 0) | (index > shape - 1), axis=1)
-    base = np.clip(np.floor(index), 0, np.maximum(shape - 2, 0)).astype(np.int64)
-    part = (index - base).reshape(len(index), 3, *(1,) * (field.ndim - 3))
+    value = np.empty((len(index), *field.shape[3:]))
     flat = field.reshape(-1, *field.shape[3:])
-    step_i, step_j = field.shape[1] * field.shape[2], field.shape[2]
-    corner = base[:, 0] * step_i + base[:, 1] * step_j + base[:, 2]
-    value = np.zeros((len(index), *field.shape[3:]))
+    for first in range(0, len(index), _SAMPLED):
+        part = slice(first, first + _SAMPLED)
+        value[part] = _trilinear(flat, np.array(field.shape[:3]), index[part])
+    return value
+
+
+def _trilinear(flat: Field, shape: NDArray[np.int64], index: FloatArray) -> FloatArray:
+    """Trilinear values of a field whose three index axes, of this shape, are raveled."""
+    beyond = (index < 0) | (index > shape - 1)
+    outside = beyond[:, 0] | beyond[:, 1] | beyond[:, 2]  # ten times faster than any(axis=1)
+    base = np.clip(index, 0, np.maximum(shape - 2, 0)).astype(np.int64)  # cut off: not below 0
+    part = (index - base).reshape(len(index), 3, *(1,) * (flat.ndim - 1))
+    step_j = int(shape[2])
+    step_i = int(shape[1]) * step_j
+    corner = base @ np.array([step_i, step_j, 1])
+    value = np.zeros((len(index), *flat.shape[1:]))
     for di in (0, 1):
         wi = part[:, 0] if di else 1 - part[:, 0]
         for dj in (0, 1):
             wij = wi * (part[:, 1] if dj else 1 - part[:, 1])
-            here = corner + di * step_i + dj * step_j
-            low, high = flat[here], flat[here + 1]
+            here = corner + (di * step_i + dj * step_j)
+            low, high = flat.take(here, axis=0), flat.take(here + 1, axis=0)
             value += wij * (low + part[:, 2] * (high - low))
     value[outside] = np.nan
     return value
@@ -166,7 +182,7 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
     vertices = apply_affine(affine, index)
     normals = gradient_normals(field, index, affine, sigma_normal_mm)
     shares = vertex_area_vectors(vertices, faces)
-    flat = ~np.isfinite(normals).all(axis=1)  # no gradient: the mesh's own normal
+    flat = np.isnan(normals[:, 0])  # no gradient: the mesh's own normal
     lengths = np.linalg.norm(shares, axis=1)
     normals[flat] = shares[flat] / np.maximum(lengths[flat], 1e-12)[:, None]
     area = np.maximum(np.einsum("ij,ij->i", shares, normals), 0.0)
@@ -175,13 +191,16 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
 
 def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
     """(V, 3) mm²: a third of the area vector of every triangle around each vertex."""
-    corners = vertices[faces]
-    vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 6.0
+    x, y, z = (np.ascontiguousarray(column) for column in vertices.T)
+    a, b, c = (np.ascontiguousarray(column) for column in faces.T)
+    (ux, uy, uz), (vx, vy, vz) = (
+        tuple(axis[corner] - axis[a] for axis in (x, y, z)) for corner in (b, c)
+    )
     result = np.empty((len(vertices), 3))
-    flat = faces.ravel()
-    for axis in range(3):
-        weights = np.repeat(vectors[:, axis], 3)
-        result[:, axis] = np.bincount(flat, weights=weights, minlength=len(vertices))
+    vectors = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
+    for axis, vector in enumerate(vectors):
+        share = vector / 6.0
+        result[:, axis] = sum(np.bincount(corner, share, len(vertices)) for corner in (a, b, c))
     return result
 
 
@@ -248,14 +267,32 @@ def _largest_part(
 def connected_parts(
     faces: NDArray[np.int64], count: int, keep: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int32]:
-    """(count,) number of the connected part of each vertex, over edges between kept vertices."""
+    """(count,) number of the connected part of each vertex, over edges between kept vertices.
+
+    Vertices that are not kept share the last number.
+    """
+    if keep is not None:
+        nodes = np.flatnonzero(keep)
+        number = np.full(count, -1, dtype=np.int64)
+        number[nodes] = np.arange(len(nodes))
+        corners = number[faces]
+        inside = corners >= 0
+        corners = corners[
+            (inside[:, 0] & (inside[:, 1] | inside[:, 2])) | (inside[:, 1] & inside[:, 2])
+        ]
+        pairs = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
+        inner = _parts_of(pairs[(pairs[:, 0] >= 0) & (pairs[:, 1] >= 0)], len(nodes))
+        labels = np.full(count, inner.max(initial=-1) + 1, dtype=np.int32)
+        labels[nodes] = inner
+        return labels
+    return _parts_of(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]]), count)
+
+
+def _parts_of(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+    """(count,) number of the connected part of each node."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    if keep is not None:
-        pairs = np.concatenate([pairs, faces[:, [2, 0]]])
-        pairs = pairs[keep[pairs[:, 0]] & keep[pairs[:, 1]]]
     ones = np.ones(len(pairs), dtype=bool)
     graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr()
     labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
@@ -275,15 +312,7 @@ def gradient_normals(
     coarse = _block_mean(field, block)
     linear = affine[:3, :3] * block
     blurred = smooth(coarse, from_linear(linear), sigma_mm)
-    padded = np.pad(blurred, 1, mode="edge")
-    slopes = np.stack(
-        [
-            padded[2:, 1:-1, 1:-1] - padded[:-2, 1:-1, 1:-1],
-            padded[1:-1, 2:, 1:-1] - padded[1:-1, :-2, 1:-1],
-            padded[1:-1, 1:-1, 2:] - padded[1:-1, 1:-1, :-2],
-        ],
-        axis=-1,
-    )
+    slopes = _slopes(blurred)
     place = np.clip((index - (block - 1) / 2.0) / block, 0.0, np.array(coarse.shape) - 1.0)
     outward = -sample(slopes, place) @ np.linalg.inv(linear)  # the gradient is a covector
     length = np.linalg.norm(outward, axis=1, keepdims=True)
@@ -292,14 +321,27 @@ def gradient_normals(
     return normals
 
 
+def _slopes(field: Field) -> Field:
+    """(i, j, k, 3) central differences, the edge continued outward."""
+    slopes = np.empty((*field.shape, 3), dtype=field.dtype)
+    for axis in range(3):
+        at, out = np.moveaxis(field, axis, 0), np.moveaxis(slopes[..., axis], axis, 0)
+        np.subtract(at[2:], at[:-2], out=out[1:-1])
+        out[0], out[-1] = at[min(1, len(at) - 1)] - at[0], at[-1] - at[max(len(at) - 2, 0)]
+    return slopes
+
+
 def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
     """Mean over blocks of voxels; the last block is filled up with the edge."""
     rest = [(0, int(-size % step)) for size, step in zip(field.shape, block, strict=True)]
     whole = np.pad(field, rest, mode="edge") if any(r for _, r in rest) else field
     for axis, step in enumerate(block):
         if step > 1:
-            parts = [
+            first, *others = (
                 whole[(slice(None),) * axis + (slice(n, None, int(step)),)] for n in range(step)
-            ]
-            whole = np.add.reduce(parts) / np.float32(step)
+            )
+            total = first.copy()
+            for part in others:
+                total += part
+            whole = total / np.float32(step)
     return whole

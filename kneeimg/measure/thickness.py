@@ -25,8 +25,6 @@ from kneeimg.settings.morphometry import MorphometrySettings
 FloatArray = NDArray[np.float64]
 
 _LEVEL = 0.5
-#: Samples taken per pass; rays that are finished leave between passes.
-_STEPS_PER_PASS = 4
 #: False-position refinements after a crossing is bracketed.
 _REFINEMENTS = 2
 #: A start this close to the level lies on it (single-precision fields).
@@ -66,36 +64,40 @@ def crossing_mm(
     """
     sign = -1.0 if falling else 1.0
 
-    def beyond(rays: NDArray[np.int64], distance: FloatArray) -> FloatArray:
-        points = start_index[rays] + distance[:, None] * step_index[rays]
+    def beyond(points: FloatArray) -> FloatArray:
         return sign * (sample(field, points) - _LEVEL)
 
-    result = np.full(len(start_index), np.nan)
-    active = np.arange(len(start_index))
-    value = beyond(active, np.zeros(len(active)))
-    on_level = value >= -_ON_LEVEL
-    result[active[on_level]] = 0.0
-    open_ = ~on_level & np.isfinite(value)
-    active, value = active[open_], value[open_]
+    value = beyond(start_index)
+    result = np.where(value >= -_ON_LEVEL, 0.0, np.nan)
+    active = np.flatnonzero(value < -_ON_LEVEL)  # NaN, outside the field, is not
+    value = value[active]
+    point, step = start_index[active], step_mm * step_index[active]
+    bracket = np.full((3, len(start_index)), np.nan)  # distance before, value before and behind
     travelled = 0.0
     while len(active) and travelled < max_mm:
-        for _ in range(_STEPS_PER_PASS):
-            ahead = beyond(active, np.full(len(active), travelled + step_mm))
-            hit = ahead >= 0
-            if hit.any():
-                near = np.full(int(hit.sum()), travelled)
-                bracket = (near, near + step_mm, value[hit], ahead[hit])
-                result[active[hit]] = _refine(beyond, active[hit], *bracket)
-            travelled += step_mm
-            going = ~hit & np.isfinite(ahead)
-            active, value = active[going], ahead[going]
+        point += step
+        ahead = beyond(point)
+        hit = ahead >= 0
+        bracket[:, active[hit]] = np.full(int(hit.sum()), travelled), value[hit], ahead[hit]
+        travelled += step_mm
+        going = ahead < 0
+        active, value, point, step = (part[going] for part in (active, ahead, point, step))
+    rays = np.flatnonzero(np.isfinite(bracket[0]))
+    start, along = start_index[rays], step_index[rays]
+    near, near_value, far_value = bracket[:, rays]
+    result[rays] = _refine(
+        lambda distance: beyond(start + distance[:, None] * along),
+        near,
+        near + step_mm,
+        near_value,
+        far_value,
+    )
     result[result > max_mm] = np.nan
     return result
 
 
 def _refine(
-    function: Callable[[NDArray[np.int64], FloatArray], FloatArray],
-    rays: NDArray[np.int64],
+    function: Callable[[FloatArray], FloatArray],
     near: FloatArray,
     far: FloatArray,
     near_value: FloatArray,
@@ -104,7 +106,7 @@ def _refine(
     """Root between `near` (negative) and `far` (not negative) by false position."""
     root = near - near_value * (far - near) / (far_value - near_value)
     for _ in range(_REFINEMENTS):
-        value = function(rays, root)
+        value = function(root)
         past = value >= 0
         far, far_value = np.where(past, root, far), np.where(past, value, far_value)
         near, near_value = np.where(past, near, root), np.where(past, near_value, value)

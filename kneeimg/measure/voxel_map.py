@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from kneeimg.core.anatomy import Bone, VertexState
@@ -12,14 +14,35 @@ from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.core.volume import Volume
 
+Index = NDArray[np.int32]
 
-def thickness_on_grid(surfaces: Mapping[Bone, Surface], label_map: LabelMap) -> Volume:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoxelOwners:
+    """The bone vertex over which each cartilage voxel lies.
+
+    Attributes
+    ----------
+    index : (N, 3) voxels that hold cartilage.
+    vertex : (N,) number of the nearest vertex of tAB.
+    """
+
+    index: Index
+    vertex: NDArray[np.int64]
+
+
+def thickness_on_grid(
+    surfaces: Mapping[Bone, Surface],
+    label_map: LabelMap,
+    owners: Mapping[Bone, VoxelOwners] | None = None,
+) -> Volume:
     """Thickness of the cartilage at each of its voxels.
 
     Parameters
     ----------
     surfaces : Measured bone surfaces, patient LPS+ mm, fields `thickness_mm` and `state`.
     label_map : The map that was measured.
+    owners : `KneeMorphometry.owners` of these surfaces: saves most of the search.
 
     Returns
     -------
@@ -29,10 +52,24 @@ def thickness_on_grid(surfaces: Mapping[Bone, Surface], label_map: LabelMap) -> 
     values = np.full(label_map.grid.shape, np.nan, dtype=np.float32)
     for bone, surface in surfaces.items():
         measured = surface.fields["state"] == int(VertexState.MEASURED)
-        voxels = np.nonzero(label_map.labels == int(bone.cartilage))
-        if not measured.any() or not len(voxels[0]):
+        if not measured.any():
             continue
-        points = label_map.grid.to_mm(np.stack(voxels, axis=1))
-        nearest = KDTree(surface.vertices[measured]).query(points)[1]
-        values[voxels] = surface.fields["thickness_mm"][measured][nearest]
+        index, vertex = _voxels(bone, label_map, (owners or {}).get(bone))
+        open_ = (vertex < 0) | ~measured[vertex]  # nearest of tAB, but not measured
+        if open_.any():
+            points = label_map.grid.to_mm(index[open_])
+            nearest = KDTree(surface.vertices[measured]).query(points)[1]
+            vertex[open_] = np.flatnonzero(measured)[nearest]
+        values[tuple(index.T)] = surface.fields["thickness_mm"][vertex]
     return Volume(values, label_map.grid, "mm")
+
+
+def _voxels(
+    bone: Bone, label_map: LabelMap, owners: VoxelOwners | None
+) -> tuple[Index, NDArray[np.int64]]:
+    """(N, 3) voxels labelled as cartilage of a bone, and their vertex; -1 where it is unknown."""
+    if owners is None:
+        index = np.argwhere(label_map.labels == int(bone.cartilage)).astype(np.int32)
+        return index, np.full(len(index), -1, dtype=np.int64)
+    labelled = label_map.labels[tuple(owners.index.T)] == int(bone.cartilage)
+    return owners.index[labelled], owners.vertex[labelled]

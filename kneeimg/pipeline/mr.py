@@ -192,7 +192,8 @@ def write_knee_files(
 
     surfaces = knee.morphometry.surfaces
     write_label_map(knee.label_map, path("dseg.nii.gz"))
-    write_volume(thickness_on_grid(surfaces, knee.label_map), path("thickness.nii.gz"))
+    thickness = thickness_on_grid(surfaces, knee.label_map, knee.morphometry.owners)
+    write_volume(thickness, path("thickness.nii.gz"))
     for bone, surface in surfaces.items():
         write_surface(surface, path(f"{bone.value}.vtp"), side=knee.side)
     _write_pictures(knee, path("qc.png"), path("thickness.png"), visit)

@@ -74,7 +74,7 @@ def test_truth_on_a_coarse_grid(
         got = rows[f"{region}_ThCtAB_aMe"].value
         assert got == pytest.approx(truth[region, "ThCtAB_aMe"], abs=limit_mm), region
         # this grid sees 10 mm less of the shaft than its axis needs, see frames
-        assert rows[f"{region}_tAB"].value == pytest.approx(truth[region, "tAB"], rel=0.03)
+        assert rows[f"{region}_tAB"].value == pytest.approx(truth[region, "tAB"], rel=0.035)
     for region in ("MT", "LT", "P"):
         assert rows[f"{region}_VC"].value == pytest.approx(truth[region, "VC"], rel=0.01)
     total = sum(rows[f"{r}_VC"].value for r in ("MF", "LF", "TrF"))
