@@ -114,6 +114,8 @@ class ReasonCode(StrEnum):
     TISSUE_MISSING = "TISSUE_MISSING"
     REGION_EMPTY = "REGION_EMPTY"
     FRAME_UNDEFINED = "FRAME_UNDEFINED"
+    SEVERAL_BONES = "SEVERAL_BONES"
+    LABELS_SWAPPED = "LABELS_SWAPPED"
     RAY_MISSED = "RAY_MISSED"
     UNDETERMINED_SHARE = "UNDETERMINED_SHARE"
     IMPLAUSIBLE_THICKNESS = "IMPLAUSIBLE_THICKNESS"
@@ -383,6 +385,11 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.TISSUE_MISSING: (_R, "The label map does not hold the tissue of this region"),
     ReasonCode.REGION_EMPTY: (_R, "The region has no surface on this knee"),
     ReasonCode.FRAME_UNDEFINED: (_R, "The bones do not determine an anatomical frame"),
+    ReasonCode.SEVERAL_BONES: (_R, "One label holds two bones, as in a map of both knees"),
+    ReasonCode.LABELS_SWAPPED: (
+        _R,
+        "The femur lies below the tibia: swapped labels or orientation",
+    ),
     ReasonCode.RAY_MISSED: (_F, "A ray from bone met no articular surface: undetermined, not 0"),
     ReasonCode.UNDETERMINED_SHARE: (_F, "A notable share of the region is undetermined"),
     ReasonCode.IMPLAUSIBLE_THICKNESS: (_F, "Mean thickness far outside the published range"),
@@ -472,6 +479,7 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.BAD_STUDY_ID: "use 1 to 32 letters, digits or hyphens",
     ReasonCode.REGION_EMPTY: "look at the label map on its image",
     ReasonCode.FRAME_UNDEFINED: "look at the bones on the picture; they may be cut or mislabelled",
+    ReasonCode.SEVERAL_BONES: "give each knee a label map of its own",
     ReasonCode.UNKNOWN_PARTICIPANT: "correct the id, or remove the row",
     ReasonCode.UNKNOWN_VISIT: "use the visit names of the study",
     ReasonCode.UNKNOWN_COLUMN: "correct its name if it should be analysed",

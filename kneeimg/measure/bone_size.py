@@ -40,7 +40,7 @@ def measure_bones(
     ----------
     knee : The label map in canonical form.
     surfaces : Bone surfaces with the vertex field `area_mm2`.
-    volumes_mm3 : Bone to its volume in view, cavities closed.
+    volumes_mm3 : Bone to its volume in view, cavities closed; without a bone that is there twice.
     method : "soft" or "hard": the kind of label map.
     flags : Codes that every row of the knee carries.
 
@@ -58,8 +58,9 @@ def measure_bones(
     """
     rows: list[Measurement] = []
     for bone in Bone:
-        if bone.tissue not in knee.boxes or bone not in surfaces:
-            reason = ReasonCode.TISSUE_MISSING
+        if bone not in volumes_mm3 or bone not in surfaces:
+            present = bone in surfaces
+            reason = ReasonCode.SEVERAL_BONES if present else ReasonCode.TISSUE_MISSING
             rows += [Measurement.missing(bone.value, q, u, reason) for q, u in BONE_UNITS.items()]
             continue
         values = {

@@ -27,6 +27,8 @@ from kneeimg.settings.morphometry import MorphometrySettings
 FloatArray = NDArray[np.float64]
 Plates = NDArray[np.uint8]
 
+#: A second surface of at least this share of the first is another bone, not an island.
+_SECOND_BONE = 0.25
 #: Vertices to a leaf of the search tree: the fastest for voxels over a surface.
 _LEAF = 32
 
@@ -42,6 +44,7 @@ class MeasuredBone:
     frame : Anatomical frame, local mm; None without cartilage or when none was found.
     rim : What the plate model recovered at the rims; None when it was not asked.
     bone_mm3 : Volume of the bone in view, cavities closed.
+    next_part : Size of the next largest surface of this label, as a share of this one.
     owners : Cartilage voxels (canonical indices) and the vertices below them; None without tAB.
     """
 
@@ -51,6 +54,12 @@ class MeasuredBone:
     rim: Recovered | None = None
     bone_mm3: float = float("nan")
     owners: VoxelOwners | None = None
+    next_part: float = 0.0
+
+    @property
+    def is_several(self) -> bool:
+        """Whether the label holds more than one bone."""
+        return self.next_part >= _SECOND_BONE
 
 
 def measure_bone(
@@ -70,12 +79,14 @@ def measure_bone(
     if mesh is None:
         return None
     if bone.cartilage not in knee.boxes:
-        return MeasuredBone(_surface(mesh), True, bone_mm3=levels.bone_mm3)
+        return MeasuredBone(
+            _surface(mesh), True, bone_mm3=levels.bone_mm3, next_part=mesh.next_part
+        )
     smooth, (mesh, ray_mm) = mesh, _rays(levels, mesh, settings, knee.label_map.is_soft)
     surface = _with_articular(_surface(mesh), mesh, ray_mm, settings)
     framed = _would_be_plates(bone, smooth, surface.fields["ray_mm"], settings)
     if framed is None:
-        return MeasuredBone(surface, False, bone_mm3=levels.bone_mm3)
+        return MeasuredBone(surface, False, bone_mm3=levels.bone_mm3, next_part=mesh.next_part)
     would_be, frame = framed
     shape = np.array(levels.bone.shape)
     at_edge = np.any((mesh.index < 0.5) | (mesh.index > shape - 1.5), axis=1)
@@ -91,7 +102,7 @@ def measure_bone(
         surface = _with_volume(surface, owners, levels)
     parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
     surface = with_tab(surface, plate, settings).with_fields(subregion=parts)
-    return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners)
+    return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners, mesh.next_part)
 
 
 def _rays(

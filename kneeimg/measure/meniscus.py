@@ -96,7 +96,9 @@ def measure_menisci(
         box = _box(knee, tissue)
         values: dict[str, float] = {}
         reason = ReasonCode.TISSUE_MISSING
-        if box is not None:
+        if source is not None and source.reason is ReasonCode.SEVERAL_BONES:
+            reason = source.reason  # menisci of both knees
+        elif box is not None:
             values["volume"] = _volume_mm3(knee, tissue, box)
             reason = (source and source.reason) or ReasonCode.REGION_EMPTY
             if tibia is not None and frame is not None and source and source.reason is None:

@@ -15,7 +15,13 @@ from kneeimg.errors import Finding
 from kneeimg.measure.bones import MeasuredBone, measure_bone
 from kneeimg.measure.canonical import CanonicalKnee, canonical_knee
 from kneeimg.measure.planned import measure_extras
-from kneeimg.measure.qc import absent_regions, flags_of, input_findings, result_findings
+from kneeimg.measure.qc import (
+    absent_regions,
+    flags_of,
+    input_findings,
+    require_upright,
+    result_findings,
+)
 from kneeimg.measure.regions import region_mask, summarise
 from kneeimg.measure.tab import PLATE_MODEL
 from kneeimg.measure.voxel_map import VoxelOwners
@@ -71,7 +77,8 @@ def measure_knee(
     Raises
     ------
     MaskError
-        `EMPTY_MASK`, or `NO_BONE` when cartilage is labelled without its bone.
+        `EMPTY_MASK`, `NO_BONE` when cartilage is labelled without its bone, or `LABELS_SWAPPED`
+        when the femur lies below the tibia.
 
     Notes
     -----
@@ -83,6 +90,7 @@ def measure_knee(
     knee = canonical_knee(label_map, side)
     if any(bone.cartilage in knee.boxes and bone.tissue not in knee.boxes for bone in Bone):
         label_map.require_measurable()  # names what is missing
+    require_upright(knee)
     measured = _measure_bones(knee, settings, plate_model)
     local = {bone: result.surface for bone, result in measured.items()}
     found = input_findings(knee, measured, settings)
@@ -97,7 +105,7 @@ def measure_knee(
     measurements += measure_extras(
         knee,
         local,
-        {bone: result.bone_mm3 for bone, result in measured.items()},
+        {bone: one.bone_mm3 for bone, one in measured.items() if not one.is_several},
         measurements,
         settings,
     )

@@ -47,7 +47,7 @@ def measure_extras(
     ----------
     knee : The label map in canonical form.
     surfaces : Measured bone surfaces in local mm.
-    bone_volumes_mm3 : Bone to its volume in view, cavities closed.
+    bone_volumes_mm3 : Bone to its volume, see :func:`measure_bones`.
     cartilage : The rows of :func:`planned_measurements` for the same surfaces.
 
     Returns

@@ -9,7 +9,7 @@ import numpy as np
 
 from kneeimg.core.anatomy import PLATE_UNIONS, REGION_BONES, Bone, Tissue
 from kneeimg.core.measurement import Measurement
-from kneeimg.errors import Finding, ReasonCode
+from kneeimg.errors import Finding, MaskError, ReasonCode
 from kneeimg.measure.bones import MeasuredBone
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.frames import SHAFT_WANTED_MM
@@ -43,12 +43,39 @@ def absent_regions(
     for bone in Bone:
         if bone not in bones or bone.cartilage not in present:
             reason = ReasonCode.TISSUE_MISSING
+        elif bones[bone].is_several:
+            reason = ReasonCode.SEVERAL_BONES
         elif not bones[bone].frame_found:
             reason = ReasonCode.FRAME_UNDEFINED
         else:
             continue
         absent |= dict.fromkeys(regions_of(bone), reason)
     return absent
+
+
+def require_upright(knee: CanonicalKnee) -> None:
+    """Refuse a label map in which the femur lies below the tibia.
+
+    Raises
+    ------
+    MaskError
+        `LABELS_SWAPPED`: the labels of the two bones are swapped, or the map is upside down.
+    """
+    if not {Bone.FEMUR.tissue, Bone.TIBIA.tissue} <= knee.boxes.keys():
+        return
+    grid = knee.label_map.grid
+    femur_z, tibia_z = (
+        float(grid.to_mm([0.5 * (side.start + side.stop - 1) for side in knee.boxes[tissue]])[2])
+        for tissue in (Bone.FEMUR.tissue, Bone.TIBIA.tissue)
+    )
+    if femur_z < tibia_z:
+        raise MaskError(
+            "the femur lies below the tibia",
+            code=ReasonCode.LABELS_SWAPPED,
+            expected="the femur nearer to the head than the tibia",
+            found=f"middle of the femur {tibia_z - femur_z:.0f} mm lower",
+            action="correct the label scheme, or the orientation stored in the file",
+        )
 
 
 def input_findings(
@@ -59,6 +86,7 @@ def input_findings(
     for bone, measured in bones.items():
         if bone.cartilage in knee.boxes:
             found += [*_cut(knee, bone), *_short_shaft(bone, measured), *_islands(knee, bone)]
+        found += _several(bone, measured)
     return tuple(found)
 
 
@@ -123,6 +151,21 @@ def _cut(knee: CanonicalKnee, bone: Bone) -> list[RegionFinding]:
         action="areas and volumes of this bone are those in view only",
     )
     return [RegionFinding(finding, regions_of(bone))]
+
+
+def _several(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
+    """Whether one label holds two bones, as in a map of both knees."""
+    if not measured.is_several:
+        return []
+    finding = Finding(
+        ReasonCode.SEVERAL_BONES,
+        f"the label of the {bone} holds more than one bone",
+        where=str(bone),
+        expected="one knee",
+        found=f"a second surface of {100.0 * measured.next_part:.0f} % of the first",
+        action="give each knee a label map of its own",
+    )
+    return [RegionFinding(finding, ())]
 
 
 def _short_shaft(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:

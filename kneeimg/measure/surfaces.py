@@ -64,6 +64,7 @@ class Mesh:
     normals : (V, 3) unit outward normals of the smoothed field.
     area_vectors : (V, 3) mm²: a third of the area vector of every triangle around each vertex.
     area_mm2 : (V,) share of the surface area that belongs to each vertex.
+    next_part : Size of the largest part that was left out, as a share of this one.
     """
 
     index: FloatArray
@@ -72,13 +73,14 @@ class Mesh:
     normals: FloatArray
     area_vectors: FloatArray
     area_mm2: FloatArray
+    next_part: float = 0.0
 
 
 def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -> LevelSets:
     """Fields of a bone and its cartilage, bone cavities closed, both smoothed alike."""
     box = knee.box_of(bone.tissue, bone.cartilage, margin_mm=MARGIN_MM)
-    solid = close_cavities(knee.fraction(bone.tissue, box))
     cartilage = knee.fraction(bone.cartilage, box)
+    solid = close_cavities(knee.fraction(bone.tissue, box), cartilage)
     soft = knee.label_map.is_soft
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
     affine = knee.local_affine(box)
@@ -97,11 +99,14 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     return LevelSets(smoothed, union, cartilage, affine, start, bone_mm3)
 
 
-def close_cavities(solid: Field) -> Field:
-    """The bone without holes in its inside (an unlabelled lesion is bone, not joint)."""
+def close_cavities(solid: Field, cartilage: Field) -> Field:
+    """The bone without holes in its inside or between it and its cartilage.
+
+    An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone.
+    """
     import cc3d
 
-    parts, count = cc3d.connected_components(solid < 0.5, connectivity=6, return_N=True)
+    parts, count = cc3d.connected_components(solid + cartilage < 0.5, connectivity=6, return_N=True)
     edge = np.unique(
         np.concatenate([np.ravel(parts.take(end, axis)) for axis in range(3) for end in (0, -1)])
     )
@@ -109,7 +114,7 @@ def close_cavities(solid: Field) -> Field:
     lookup[edge] = lookup[0] = False
     if not lookup.any():
         return solid
-    return np.where(lookup[parts], np.float32(1.0), solid)
+    return np.where(lookup[parts], np.float32(1.0) - cartilage, solid)
 
 
 def smooth(field: Field, affine: FloatArray, sigma_mm: float) -> Field:
@@ -178,7 +183,7 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
     index, faces = _flying_edges(field)
     if not len(faces):
         return None
-    index, faces = _largest_part(index, faces)
+    index, faces, next_part = _largest_part(index, faces)
     vertices = apply_affine(affine, index)
     normals = gradient_normals(field, index, affine, sigma_normal_mm)
     shares = vertex_area_vectors(vertices, faces)
@@ -186,7 +191,7 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
     lengths = np.linalg.norm(shares, axis=1)
     normals[flat] = shares[flat] / np.maximum(lengths[flat], 1e-12)[:, None]
     area = np.maximum(np.einsum("ij,ij->i", shares, normals), 0.0)
-    return Mesh(index, vertices, faces, normals, shares, area)
+    return Mesh(index, vertices, faces, normals, shares, area, next_part)
 
 
 def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
@@ -255,13 +260,18 @@ def _flying_edges(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
 
 def _largest_part(
     index: FloatArray, faces: NDArray[np.int64]
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """The connected part with the most triangles (islands of label noise are left out)."""
+) -> tuple[FloatArray, NDArray[np.int64], float]:
+    """The connected part with the most triangles, and the next one's share of their number.
+
+    Islands of label noise are left out.
+    """
     part = connected_parts(faces, len(index))
-    biggest = np.bincount(part[faces[:, 0]]).argmax()
+    sizes = np.bincount(part[faces[:, 0]])
+    biggest = sizes.argmax()
+    following = np.delete(sizes, biggest).max(initial=0) / sizes[biggest]
     keep = part == biggest
     renumber = np.cumsum(keep) - 1
-    return index[keep], renumber[faces[keep[faces[:, 0]]]]
+    return index[keep], renumber[faces[keep[faces[:, 0]]]], float(following)
 
 
 def connected_parts(

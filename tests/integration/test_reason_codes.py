@@ -23,6 +23,7 @@ _TRIAL, _ARMS = "pipeline/test_trial_analysis.py", "trial/test_sealed_arms.py"
 _CLINICAL, _NUMBERS = "trial/test_clinical_tables.py", "trial/statistics/test_trial_statistics.py"
 _AUDIT = "batch/test_audit_run.py"
 _BUNDLES, _NETWORKS = "segment/test_bundle.py", "segment/test_bundle_segmenter.py"
+_MAPS = "measure/test_bad_maps.py"
 _KNEES, _HERE = "measure/test_morphometry.py", "integration/test_reason_codes.py"
 
 #: Code to the test whose fixture makes it appear.
@@ -108,7 +109,9 @@ PROOFS = {
     "OUT_OF_MEMORY": (_NETWORKS, "test_memory_that_is_never_enough_is_a_refusal"),
     "TISSUE_MISSING": (_KNEES, "test_missing_tissues_leave_rows_with_a_reason"),
     "REGION_EMPTY": (_KNEES, "test_one_tibial_plate_only"),
-    "FRAME_UNDEFINED": ("measure/test_joint_space.py", "test_swapped_edges_are_refused"),
+    "FRAME_UNDEFINED": (_MAPS, "test_cartilage_on_the_wrong_bone_has_no_frame"),
+    "SEVERAL_BONES": (_MAPS, "test_two_knees_in_one_map_are_not_measured"),
+    "LABELS_SWAPPED": (_MAPS, "test_swapped_bones_are_refused"),
     "RAY_MISSED": (
         "measure/test_thickness.py",
         "test_a_ray_without_an_end_is_undetermined_and_never_zero",
