@@ -4,10 +4,10 @@
 
 Prints, per plate and subregion, number of poses (within 20° about every axis), mean error (bias),
 SD over poses (repositioning), worst error and range over poses of ThCtAB_aMe in micrometres and
-of tAB in percent, for soft and hard label maps. `--sweep` repeats it for constant thicknesses. A * marks rows
-that miss the aim: soft 10 / 8 µm, hard 15 / 12 µm of bias / SD from 1 mm on, soft 40 µm of bias
-below. "interior" takes the rays of vertices whose true position lies more than 2 mm inside the
-plate: the accuracy of the rays without that of the rim. "RMSE" is the error of single vertices,
+of tAB in percent, for soft and hard label maps. `--sweep` repeats it for constant thicknesses. A *
+marks rows that miss the aim: soft 10 / 8 µm, hard 15 / 12 µm of bias / SD from 1 mm on, soft 40 µm
+of bias below. "interior" takes the rays of vertices whose true position lies more than 2 mm inside
+the plate: the accuracy of the rays without that of the rim. "RMSE" is the error of single vertices,
 over all measured ones of the region that lie on its true tAB. `--grid` takes another voxel grid.
 """
 
