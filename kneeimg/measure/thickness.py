@@ -81,7 +81,8 @@ def crossing_mm(
         bracket[:, active[hit]] = np.full(int(hit.sum()), travelled), value[hit], ahead[hit]
         travelled += step_mm
         going = ahead < 0
-        active, value, point, step = (part[going] for part in (active, ahead, point, step))
+        active, value = active[going], ahead[going]
+        point, step = point[going], step[going]
     rays = np.flatnonzero(np.isfinite(bracket[0]))
     start, along = start_index[rays], step_index[rays]
     near, near_value, far_value = bracket[:, rays]
