@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from kneeimg.core.anatomy import Bone, Plate
 from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
-from kneeimg.geometry.affines import apply_affine
+from kneeimg.geometry.affines import apply_affine, from_linear
 from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
 from kneeimg.measure.plate_model import Recovered, recover_lost
@@ -97,7 +97,7 @@ def measure_bone(
     if model is not None:
         rim = recover_lost(surface, plate, would_be, at_edge, model, settings.plate_model)
         plate = rim.plate
-    owners = _owners(surface, plate, levels)
+    owners = _owners(surface, plate, levels, knee)
     if owners is not None:
         surface = _with_volume(surface, owners, levels)
     parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
@@ -175,15 +175,17 @@ def _would_be_plates(
 _FRAMES = {Bone.FEMUR: femur_frame, Bone.TIBIA: tibia_frame, Bone.PATELLA: patella_frame}
 
 
-def _owners(surface: Surface, plate: Plates, levels: LevelSets) -> VoxelOwners | None:
+def _owners(
+    surface: Surface, plate: Plates, levels: LevelSets, knee: CanonicalKnee
+) -> VoxelOwners | None:
     """Cartilage voxels and the nearest vertex of tAB to each."""
     inside = np.flatnonzero(plate != int(Plate.NONE))
     if not len(inside):
         return None
-    voxels = np.argwhere(levels.cartilage > 0)
+    voxels = (np.argwhere(levels.cartilage > 0) + levels.start).astype(np.int32)
     tree = KDTree(surface.vertices[inside], leafsize=_LEAF)
-    vertex = inside[tree.query(apply_affine(levels.affine, voxels))[1]]
-    return VoxelOwners((voxels + levels.start).astype(np.int32), vertex)
+    places = apply_affine(from_linear(knee.linear), voxels - np.array(knee.start))
+    return VoxelOwners(voxels, inside[tree.query(places)[1]])
 
 
 def _with_volume(surface: Surface, owners: VoxelOwners, levels: LevelSets) -> Surface:

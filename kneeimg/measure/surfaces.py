@@ -38,16 +38,16 @@ class LevelSets:
     ----------
     bone : (i, j, k) fraction B of the bone.
     union : (i, j, k) fraction U of the bone and its cartilage; `bone` itself without cartilage.
-    cartilage : (i, j, k) fraction of cartilage, not smoothed.
     affine : (4, 4) index to local mm.
-    start : (3,) index of the box's first voxel in the canonical label map.
+    cartilage : Fraction of cartilage, not smoothed, in a box of its own.
+    start : (3,) index of the first voxel of that box in the canonical label map.
     bone_mm3 : Volume of the bone, cavities closed.
     """
 
     bone: Field
     union: Field
-    cartilage: Field
     affine: FloatArray
+    cartilage: Field
     start: tuple[int, int, int]
     bone_mm3: float
 
@@ -79,34 +79,46 @@ class Mesh:
 def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -> LevelSets:
     """Fields of a bone and its cartilage, bone cavities closed, both smoothed alike."""
     box = knee.box_of(bone.tissue, bone.cartilage, margin_mm=MARGIN_MM)
-    cartilage = knee.fraction(bone.cartilage, box)
-    solid = close_cavities(knee.fraction(bone.tissue, box), cartilage)
+    inner = tuple(slice(side.start, side.start) for side in box)  # nothing
+    if bone.cartilage in knee.boxes:
+        inner = knee.box_of(bone.cartilage, margin_mm=MARGIN_MM)
+    i, j, k = (
+        slice(own.start - whole.start, own.stop - whole.start)
+        for own, whole in zip(inner, box, strict=True)
+    )
+    part = (i, j, k)
+    cartilage = knee.fraction(bone.cartilage, (inner[0], inner[1], inner[2]))
+    solid = close_cavities(knee.fraction(bone.tissue, box), cartilage, part)
     soft = knee.label_map.is_soft
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
     affine = knee.local_affine(box)
     smoothed = smooth(solid, affine, sigma_mm)
     union = smoothed.copy()
-    if bone.cartilage in knee.boxes:
-        inner = knee.box_of(bone.cartilage, margin_mm=MARGIN_MM)
-        part = tuple(
-            slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, box, strict=True)
-        )
+    if cartilage.size:
         # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
-        added = np.minimum(cartilage[part], np.float32(1.0) - solid[part])
+        added = np.minimum(cartilage, np.float32(1.0) - solid[part])
         union[part] += smooth(added, affine, sigma_mm)
-    start = (box[0].start, box[1].start, box[2].start)
+    start = (inner[0].start, inner[1].start, inner[2].start)
     bone_mm3 = float(solid.sum(dtype=np.float64)) * knee.label_map.grid.voxel_volume_mm3
-    return LevelSets(smoothed, union, cartilage, affine, start, bone_mm3)
+    return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3)
 
 
-def close_cavities(solid: Field, cartilage: Field) -> Field:
+def close_cavities(solid: Field, cartilage: Field, part: tuple[slice, slice, slice]) -> Field:
     """The bone without holes in its inside or between it and its cartilage.
 
     An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone.
+
+    Parameters
+    ----------
+    solid : (i, j, k) fraction of bone.
+    cartilage : Fraction of cartilage in a part of that box.
+    part : Which part.
     """
     import cc3d
 
-    parts, count = cc3d.connected_components(solid + cartilage < 0.5, connectivity=6, return_N=True)
+    outside = solid < 0.5
+    outside[part] &= solid[part] + cartilage < 0.5
+    parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
     edge = np.unique(
         np.concatenate([np.ravel(parts.take(end, axis)) for axis in range(3) for end in (0, -1)])
     )
@@ -114,7 +126,10 @@ def close_cavities(solid: Field, cartilage: Field) -> Field:
     lookup[edge] = lookup[0] = False
     if not lookup.any():
         return solid
-    return np.where(lookup[parts], np.float32(1.0) - cartilage, solid)
+    holes = lookup[parts]
+    filled = np.where(holes, np.float32(1.0), solid)
+    filled[part] -= holes[part] * cartilage
+    return filled
 
 
 def smooth(field: Field, affine: FloatArray, sigma_mm: float) -> Field:
