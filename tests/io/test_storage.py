@@ -63,11 +63,14 @@ def as_nrrd(label_map: LabelMap, path: Path) -> Path:
 
 
 def padded(label_map: LabelMap) -> LabelMap:
-    """More background on the sides that do not cut a bone."""
-    labels = np.pad(label_map.labels, ((4, 7), (0, 0), (5, 2)))
-    grid = label_map.grid
-    origin = grid.to_mm([-4, 0, -5])
-    return LabelMap(labels, Grid(labels.shape, from_linear(grid.affine[:3, :3], origin), None))
+    """More background, except on the sides that cut a bone: its end would become a surface."""
+    labels, grid = label_map.labels, label_map.grid
+    free = [[not labels.take(end, axis).any() for end in (0, -1)] for axis in range(3)]
+    widths = [(4 * low, 7 * high) for low, high in free]
+    assert sum(map(sum, free)) >= 4
+    origin = grid.to_mm([-low for low, _ in widths])
+    more = np.pad(labels, widths)
+    return LabelMap(more, Grid(more.shape, from_linear(grid.affine[:3, :3], origin), None))
 
 
 def cropped(label_map: LabelMap) -> LabelMap:
