@@ -80,6 +80,7 @@ class ReasonCode(StrEnum):
     KNEE_NOT_FOUND = "KNEE_NOT_FOUND"
     BONE_ON_BONE = "BONE_ON_BONE"
     MARGIN_UNCERTAIN = "MARGIN_UNCERTAIN"
+    MARGINS_DISAGREE = "MARGINS_DISAGREE"
     # side, person, visit, study
     NO_LATERALITY = "NO_LATERALITY"
     LATERALITY_CONFLICT = "LATERALITY_CONFLICT"
@@ -340,6 +341,7 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.KNEE_NOT_FOUND: (_R, "No knee joint was recognised"),
     ReasonCode.BONE_ON_BONE: (_F, "Joint space is closed: measured 0 mm"),
     ReasonCode.MARGIN_UNCERTAIN: (_F, "A joint margin was found with low confidence"),
+    ReasonCode.MARGINS_DISAGREE: (_R, "Two searches for the margins disagree, or no knee has such"),
     ReasonCode.NO_LATERALITY: (_R, "No source says left or right"),
     ReasonCode.LATERALITY_CONFLICT: (_R, "Two sources of the side disagree"),
     ReasonCode.SUBJECT_MISMATCH: (_R, "The person in the file is not the one in the study file"),

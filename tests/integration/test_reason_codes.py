@@ -58,6 +58,10 @@ PROOFS = {
     "JOINT_OUT_OF_VIEW": (_FINDER, "test_cut_joint_is_refused"),
     "KNEE_NOT_FOUND": (_FINDER, "test_what_is_no_knee_is_refused"),
     "BONE_ON_BONE": (_FINDER, "test_bone_on_bone_is_zero"),
+    "MARGINS_DISAGREE": (
+        "segment/test_film_consistency.py",
+        "test_a_second_search_that_ends_elsewhere_refuses",
+    ),
     "MARGIN_UNCERTAIN": ("measure/test_joint_space.py", "test_unsure_margins_are_flagged"),
     "NO_LATERALITY": (_SERIES, "test_side_missing"),
     "LATERALITY_CONFLICT": (_SERIES, "test_side_tags_that_disagree"),

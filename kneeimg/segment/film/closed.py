@@ -16,6 +16,11 @@ FloatArray = NDArray[np.float64]
 _OPEN = 0.020  # of femoral width: a space this wide shows how dark an open one is
 _BONE = 0.012  # how far into bone is looked for its brightness, of femoral width
 _LEAST_DIP = 0.12  # share of the darkness of an open space
+# Bones that touch are traced close together; a wider gap without a dark line is the grey space
+# beside the bones, past the end of a plateau or condyle.
+_CLOSE = 0.070  # of femoral width
+_TOUCH, _FAINT_DIP = 0.006, 0.5  # so near, a faint line is the blur between two bright edges
+_LEAST_RUN = 0.015  # of femoral width; a shorter place without a dark line is noise
 
 
 def close_joint(
@@ -35,8 +40,10 @@ def close_joint(
     open_dips = np.concatenate([dip[gap > _OPEN] for dip, gap, _ in dips.values()])
     usual = float(np.percentile(open_dips, 75)) if len(open_dips) else np.inf
     out: tuple[dict[Compartment, MarginLine], dict[Compartment, MarginLine]] = ({}, {})
-    for compartment, (dip, _, x) in dips.items():
-        shut = x[dip < _LEAST_DIP * usual]
+    for compartment, (dip, gap, x) in dips.items():
+        no_line = (dip < _LEAST_DIP * usual) & (gap < _CLOSE)
+        touching = (dip < _FAINT_DIP * usual) & (gap < _TOUCH)
+        shut = x[_long_runs(no_line | touching, x[1] - x[0])]
         margins = (femur[compartment], tibia[compartment])
         sure = _surer(margins, lines[compartment], shut)
         for k, margin in enumerate(margins):
@@ -45,6 +52,14 @@ def close_joint(
                 _following(pose, margin, margins[sure], shut, x[1] - x[0]) if follow else margin
             )
     return out
+
+
+def _long_runs(mask: NDArray[np.bool_], step: float) -> NDArray[np.bool_]:
+    """Only the runs of a mask that are long enough."""
+    from scipy.ndimage import binary_opening
+
+    opened: NDArray[np.bool_] = binary_opening(mask, np.ones(max(1, round(_LEAST_RUN / step))))
+    return opened
 
 
 def _height(line: FloatArray, x: FloatArray) -> FloatArray:

@@ -12,7 +12,6 @@ from kneeimg.segment.film.knees import medial_on_left
 from kneeimg.segment.film.locate import soft_direction
 from kneeimg.segment.film.polarity import upright
 from kneeimg.segment.film.rectify import LevelFilm, level
-from kneeimg.segment.film.trace import normalised
 from kneeimg.settings.film import FilmSettings
 
 FloatArray = NDArray[np.float64]
@@ -54,7 +53,7 @@ def density_evidence(film: LevelFilm) -> float:
     """
     start, stop, top, bottom = _BESIDE_TIBIA
     rows = slice(int(film.row(top)), int(film.row(bottom)))
-    detail = normalised(film)
+    detail = film.detail
 
     def mean(low: float, high: float) -> float:
         columns = slice(int(film.column(low)), int(film.column(high)))

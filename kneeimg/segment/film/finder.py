@@ -20,6 +20,8 @@ from kneeimg.segment.film.checks import (
     knee_not_found,
 )
 from kneeimg.segment.film.closed import close_joint
+from kneeimg.segment.film.consistency import Search, check_consistent
+from kneeimg.segment.film.edges import expected_edge, trace_edge
 from kneeimg.segment.film.fibula import check_fibula, side_from_fibula
 from kneeimg.segment.film.knees import choose_view, medial_on_left, polarity_finding
 from kneeimg.segment.film.locate import Pose
@@ -27,12 +29,19 @@ from kneeimg.segment.film.metal import check_metal
 from kneeimg.segment.film.polarity import upright
 from kneeimg.segment.film.rectify import LevelFilm, level
 from kneeimg.segment.film.refine import FLAT_ONSET, ROUND_ONSET, RefineScale, refine
-from kneeimg.segment.film.trace import TracedPair, trace_edge, trace_pair
+from kneeimg.segment.film.rim import find_rims
+from kneeimg.segment.film.trace import TracedPair, trace_pair
 from kneeimg.settings.film import FilmSettings
 
 FloatArray = NDArray[np.float64]
 
 METHOD = "outline+paths"
+_PAST_EDGE = 0.045  # x of the end of a plateau inside the edge of the femur
+_MOST_TRIMMED = 0.10  # x; margins are needed from there on
+_CLEAR = 0.5  # confidence of a femoral edge against its clear part
+_MOST_LOOKS = 4
+_SETTLED = 0.04  # of the femoral width
+_SECOND_START = 10.0  # rows, 5 % of the width, by which the independent search starts lower
 _UNKNOWN_WIDTH = (0.40, 1.0)  # femoral width as share of the film's width when mm are unknown
 
 
@@ -119,35 +128,53 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
     findings += check_metal(image, pose)
     if pose.score < settings.minimum_match:
         raise knee_not_found(pose.score, settings.minimum_match)
-    seen = _look_twice(image, pose)
+    before, seen = _settled(image, pose)
     check_in_view(image.shape, seen.film.pose)
     if settings.check_fibula:
         check_fibula(seen.film)
     findings += check_trace(seen.pairs)
     lines = _refined(image, seen, settings)
-    return replace(lines, findings=tuple(findings))
+    again = {c: trace_pair(seen.film, c, _SECOND_START) for c in Compartment}
+    others = [Search(before.pairs, before.film.pose), Search(again, seen.film.pose)]
+    findings += check_consistent(seen.film.pose, lines.femur, lines.tibia, others)
+    rims = find_rims(seen.film, lines.femur, lines.tibia)
+    return replace(lines, rim=rims, findings=(*findings, *lines.findings))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """Everything traced on the level film."""
+    """Everything traced on the level film; `expected` is the x of each femoral edge."""
 
     film: LevelFilm
     pairs: dict[Compartment, TracedPair]
+    expected: dict[Compartment, float]
     edges: dict[Compartment, FloatArray]
 
 
 def _look(image: FloatArray, pose: Pose) -> _Seen:
     film = level(image, pose)
     pairs = {c: trace_pair(film, c) for c in Compartment}
-    edges = {c: trace_edge(film, c) for c in Compartment}
-    return _Seen(film, pairs, edges)
+    expected = {c: expected_edge(film, pairs[c], c) for c in Compartment}
+    edges = {c: trace_edge(film, c, expected[c]) for c in Compartment}
+    return _Seen(film, pairs, expected, edges)
 
 
-def _look_twice(image: FloatArray, pose: Pose) -> _Seen:
-    """Trace, put the frame where the traced femur says, and trace again."""
-    first = _look(image, pose)
-    return _look(image, _better_pose(first))
+def _settled(image: FloatArray, pose: Pose) -> tuple[_Seen, _Seen]:
+    """The last two looks, each in the frame that the look before it gives, until that stays."""
+    before = _look(image, pose)
+    seen = _look(image, _better_pose(before))
+    for _ in range(_MOST_LOOKS - 2):
+        pose = _better_pose(seen)
+        if _moved(seen.film.pose, pose) < _SETTLED:
+            break
+        before, seen = seen, _look(image, pose)
+    return before, seen
+
+
+def _moved(old: Pose, new: Pose) -> float:
+    """Farthest move of the ends of the tangent, in femoral widths."""
+    ends = np.array([(0.0, 0.0), (1.0, 0.0)])
+    return float(np.linalg.norm(new.pixels(ends) - old.pixels(ends), axis=1).max() / old.width)
 
 
 def _better_pose(seen: _Seen) -> Pose:
@@ -180,14 +207,34 @@ def _refined(image: FloatArray, seen: _Seen, settings: FilmSettings) -> JointMar
         tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale, FLAT_ONSET)
         inward = right if compartment is Compartment.MEDIAL else -right
         edge = pose.pixels(seen.edges[compartment])
-        edges[compartment] = refine(image, edge, inward, scale, ROUND_ONSET)
-    check_edges(edges, image.shape, pose.width)
+        edges[compartment] = _sure_part(refine(image, edge, inward, scale, ROUND_ONSET))
+    findings = check_edges(edges, image.shape, pose, seen.expected)
+    femur = {c: _over_bone(line, c, seen) for c, line in femur.items()}
+    tibia = {c: _over_bone(line, c, seen) for c, line in tibia.items()}
     femur, tibia = close_joint(image, pose, femur, tibia)
     touch = common_tangent(
         femur[Compartment.MEDIAL].points, femur[Compartment.LATERAL].points, down
     )
     shape = (image.shape[0], image.shape[1])
-    return JointMargins(Side.LEFT, shape, femur, tibia, edges, touch, method=METHOD)
+    return JointMargins(
+        Side.LEFT, shape, femur, tibia, edges, touch, findings=tuple(findings), method=METHOD
+    )
+
+
+def _over_bone(line: MarginLine, compartment: Compartment, seen: _Seen) -> MarginLine:
+    """A margin without what lies past the end of the plateau, where no joint is."""
+    x = seen.film.pose.frame(line.points)[:, 0]
+    expected = seen.expected[compartment]
+    if compartment is Compartment.LATERAL:
+        x, expected = 1 - x, 1 - expected
+    keep = ~(x < min(expected + _PAST_EDGE, _MOST_TRIMMED))
+    return MarginLine(line.points[keep], line.confidence[keep]) if keep.any() else line
+
+
+def _sure_part(edge: MarginLine) -> MarginLine:
+    """The part of an edge that is seen clearly: what leads astray in soft tissue is faint."""
+    sure = edge.confidence >= _CLEAR * np.percentile(edge.confidence, 75)
+    return MarginLine(edge.points[sure], edge.confidence[sure])
 
 
 def _once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -12,6 +12,7 @@ from kneeimg.segment.film.outline import Outline, knee_outline
 FloatArray = NDArray[np.float64]
 
 _WORK_PIXELS = 144  # longest side of the film while searching
+_PAD = 40  # the outline reaches half a film to each side; wrapped round it must miss the film
 _SIZE_STEP = 1.08
 _SIZE_PREFERENCE = 0.3
 _TURNS_DEG = (-12.0, -8.0, -4.0, 0.0, 4.0, 8.0, 12.0)
@@ -89,7 +90,7 @@ def locate(image: FloatArray, widths: tuple[float, float]) -> tuple[Pose, Pose]:
 
     small, factor = shrink(image, _WORK_PIXELS)
     direction = soft_direction(small, 1.2)
-    pad = _WORK_PIXELS // 2
+    pad = _PAD
     padded = np.pad(direction, pad)
     inside = np.pad(np.ones(small.shape), pad)
     # single precision: scores to 1e-6, half the time

@@ -22,11 +22,14 @@ class LevelFilm:
     Attributes
     ----------
     image : (rows, columns) grey values; column 0 is x = LEFT, row 0 is v = TOP.
+    detail : (rows, columns) grey values with slow shading removed, in units of their spread near
+        the joint.
     inside : (rows, columns) whether the film reaches there.
     pose : Where the frame lies on the film.
     """
 
     image: FloatArray
+    detail: FloatArray
     inside: NDArray[np.bool_]
     pose: Pose
 
@@ -59,4 +62,16 @@ def level(image: FloatArray, pose: Pose) -> LevelFilm:
     values = map_coordinates(smooth, [row, column], order=1, mode="nearest")
     rows, columns = image.shape
     inside = (column > -0.5) & (column < columns - 0.5) & (row > -0.5) & (row < rows - 0.5)
-    return LevelFilm(values, inside, pose)
+    return LevelFilm(values, _detail(values), inside, pose)
+
+
+def _detail(level_image: FloatArray) -> FloatArray:
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(level_image, 0.15 * WIDTH, mode="nearest", truncate=3.0)
+    detail = level_image - smooth
+    rows = slice(int(LevelFilm.row(-0.3)), int(LevelFilm.row(0.3)))
+    columns = slice(int(LevelFilm.column(0.0)), int(LevelFilm.column(1.0)))
+    detail = detail / (np.std(detail[rows, columns]) + 1e-9)
+    clipped: FloatArray = np.clip(detail, -4.0, 4.0)
+    return clipped

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.core.margins import Compartment
-from kneeimg.segment.film.outline import femur_edge_x, femur_v, tibia_v
+from kneeimg.segment.film.outline import femur_v, tibia_v
 from kneeimg.segment.film.rectify import WIDTH, LevelFilm
 
 FloatArray = NDArray[np.float64]
 
 MARGIN_X = {Compartment.MEDIAL: (0.045, 0.40), Compartment.LATERAL: (0.60, 0.955)}
-EDGE_V = (-0.45, -0.10)
 
 _REACH = 24  # rows searched to either side of the typical margin, 0.12 of the width
-_STEP = 2  # rows a path may move per column, against the typical margin
-_BEND_COST = 0.06  # per row moved, against an edge strength of about 1
+_STEP = 1  # rows a path may move per column, against the typical margin
+# Per row moved, against an edge strength of about 1. Where a joint is closed no space leads on, and
+# a path that moves cheaply wanders off into the tibia.
+_BEND_COST = 0.15
 _PRIOR_COST = 0.5  # at the end of the reach
 _DARK_GAIN = 0.8  # weight of a joint space that is darker than both bones
 _STRIP = 5  # rows of bone compared with the space
@@ -26,7 +27,13 @@ _PLATE_GAIN = 0.8  # weight of bright bone right below the floor; a rim has grey
 _PLATE_CAP = 3.5  # spreads of the film
 _TIBIA_EDGE_CAP = 0.6  # a sharp rim is no better than a clear floor
 _PLATE = (1, 5)  # rows of the subchondral plate below the floor, 2 mm
-_SCAN_RIM = 3  # pixels along the edge of the film, 1.5 % of the width, that show no femoral edge
+# Rows of the widest usual space; wider ones are found in closed joints, between other lines.
+_WIDE_ROWS = {Compartment.MEDIAL: 19, Compartment.LATERAL: 24}
+_WIDE_COST = 0.08  # per row beyond
+# A joint space is darker than the mean of its surroundings, not only than the lines that bound it:
+# in a closed joint the marrow below the plate would do for a space otherwise.
+_GREY_SPACE = -0.5  # spreads of the film, brighter is hardly a space
+_GREY_COST = 0.8  # per spread
 _CLOSED_ROWS = 2  # narrower spaces are not asked to be dark
 
 
@@ -65,7 +72,7 @@ def trace_pair(film: LevelFilm, compartment: Compartment, offset: float = 0.0) -
     """
     low, high = MARGIN_X[compartment]
     x = np.arange(low, high, 1 / WIDTH)
-    bands = _Bands.of(film, x, offset)
+    bands = _Bands.of(film, x, offset, _WIDE_ROWS[compartment])
     gain = np.stack([bands.gain(k) for k in range(len(x))])
     femur_rows, tibia_rows = _best_paths(gain)
     return bands.traced(femur_rows, tibia_rows)
@@ -81,13 +88,13 @@ class _Bands:
     femur_edge: FloatArray  # (columns, 2 reach + 1)
     tibia_edge: FloatArray
     sums: FloatArray  # (columns, rows + 1) running sum of normalised grey values
-    first_row: int
+    wide_rows: int
 
     @classmethod
-    def of(cls, film: LevelFilm, x: FloatArray, offset: float) -> _Bands:
+    def of(cls, film: LevelFilm, x: FloatArray, offset: float, wide_rows: int) -> _Bands:
         from scipy.ndimage import gaussian_filter, map_coordinates
 
-        grey = normalised(film)
+        grey = film.detail
         slope = gaussian_filter(grey, (1.3, 1.5), order=(1, 0), mode="nearest")
         near = slice(int(film.row(-0.25)), int(film.row(0.25)))
         slope = slope / (np.percentile(np.abs(slope[near]), 97) + 1e-9)
@@ -105,7 +112,7 @@ class _Bands:
         where = np.meshgrid(column, all_rows, indexing="ij")
         values = map_coordinates(grey, [where[1], where[0]], order=1, mode="nearest")
         sums = np.concatenate([np.zeros((len(x), 1)), np.cumsum(values, axis=1)], axis=1)
-        return cls(x, rows_f, rows_t, -sampled(rows_f), sampled(rows_t), sums, 0)
+        return cls(x, rows_f, rows_t, -sampled(rows_f), sampled(rows_t), sums, wide_rows)
 
     def gain(self, k: int) -> FloatArray:
         """(femur states, tibia states) gain of column k, -inf where the bones would overlap."""
@@ -116,9 +123,11 @@ class _Bands:
         top = (self.femur_row[k] + reach)[:, None]
         bottom = (self.tibia_row[k] + reach)[None, :]
         gap = bottom - top
-        dark = np.clip(self._darkness(k, top, bottom), -1.0, 1.0)
+        dark, inner = self._darkness(k, top, bottom)
+        dark = np.clip(dark, -1.0, 1.0) - _GREY_COST * np.clip(inner - _GREY_SPACE, 0.0, 2.0)
         dark = np.where(gap > _CLOSED_ROWS, dark, 0.0)
         edges = edges + _PLATE_GAIN * np.clip(self._plate(k, bottom), -1.0, _PLATE_CAP)
+        edges = edges - _WIDE_COST * np.maximum(gap - self.wide_rows, 0.0)
         total: FloatArray = np.where(gap >= 0, edges + _DARK_GAIN * dark, -np.inf)
         return total
 
@@ -134,16 +143,17 @@ class _Bands:
         """Brightness of the strip below a tibial margin, in spreads of the film."""
         return self._mean(k, bottom + _PLATE[0], bottom + _PLATE[1])
 
-    def _darkness(self, k: int, top: FloatArray, bottom: FloatArray) -> FloatArray:
-        """How much darker the space is than the strips of bone above and below it."""
+    def _darkness(
+        self, k: int, top: FloatArray, bottom: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """How much darker the space is than the bone above and below it, and its brightness."""
         above = self._mean(k, top - _STRIP, top - 1)
         below = self._mean(k, bottom + 1, bottom + _STRIP)
         low = np.maximum(bottom, top + 1)
         inner = self._mean(k, top + 0 * bottom, low)
         # the rim of a dished or tilted plateau greys the lower half of the space
         inner = np.minimum(inner, self._mean(k, top + 0 * bottom, (top + low) / 2))
-        darkness: FloatArray = np.minimum(above, below) - inner
-        return darkness
+        return np.minimum(above, below) - inner, inner
 
     def traced(self, femur: NDArray[np.int64], tibia: NDArray[np.int64]) -> TracedPair:
         """The paths as lines in the tangent frame with their strength."""
@@ -151,7 +161,7 @@ class _Bands:
         strength = (self.femur_edge[columns, femur] + self.tibia_edge[columns, tibia]) / 2
         top, bottom = self.femur_row + femur - _REACH, self.tibia_row + tibia - _REACH
         contrast = [
-            float(self._darkness(int(k), np.array(top[k]), np.array(bottom[k])))
+            float(self._darkness(int(k), np.array(top[k]), np.array(bottom[k]))[0])
             for k in range(len(columns))
         ]
         column = LevelFilm.column(self.x)
@@ -161,20 +171,6 @@ class _Bands:
             np.clip(strength, 0.0, 1.0),
             float(np.median(contrast)),
         )
-
-
-def normalised(film: LevelFilm) -> FloatArray:
-    """Grey values with slow shading removed, in units of their spread near the joint."""
-    from scipy.ndimage import gaussian_filter
-
-    smooth = gaussian_filter(film.image, 0.15 * WIDTH, mode="nearest")
-    detail = film.image - smooth
-    near = detail[
-        int(film.row(-0.3)) : int(film.row(0.3)), int(film.column(0)) : int(film.column(1))
-    ]
-    detail = detail / (np.std(near) + 1e-9)
-    clipped: FloatArray = np.clip(detail, -4.0, 4.0)
-    return clipped
 
 
 def _best_paths(gain: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -199,49 +195,3 @@ def _best_paths(gain: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]
         a, b = moves[choice[k, i, j]] if k else (0, 0)
         i, j = i + a, j + b
     return femur, tibia
-
-
-def trace_edge(film: LevelFilm, compartment: Compartment) -> FloatArray:
-    """Outer edge of the femur, (N, 2) x, v from proximal to distal.
-
-    Notes
-    -----
-    Single best path down the band around the typical edge, from soft tissue (dark) into bone.
-    """
-    from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
-
-    v = np.arange(*EDGE_V, 1 / WIDTH)
-    sign = 1.0 if compartment is Compartment.MEDIAL else -1.0
-    typical = femur_edge_x(v)
-    typical = typical if sign > 0 else 1 - typical
-    slope = gaussian_filter(normalised(film), (2.0, 1.3), order=(0, 1), mode="nearest")
-    slope = sign * slope / (np.percentile(np.abs(slope), 95) + 1e-9)
-    reach = np.arange(-_REACH, _REACH + 1)
-    at = film.column(typical)[:, None] + reach
-    rows = np.broadcast_to(film.row(v)[:, None], at.shape)
-    gain = np.clip(map_coordinates(slope, [rows, at], order=1, mode="nearest"), -1, 1.5)
-    # the first lines of a scan are often darker than the film: their edge is not the femur's
-    whole = binary_erosion(film.inside, iterations=_SCAN_RIM)
-    inside = map_coordinates(whole.astype(float), [rows, at], order=0, mode="constant")
-    gain = np.where(inside > 0.5, gain, -1.0) - _PRIOR_COST * (reach / _REACH) ** 2
-    path = _best_path(gain)
-    return LevelFilm.frame(at[np.arange(len(v)), path], film.row(v))
-
-
-def _best_path(gain: FloatArray) -> NDArray[np.int64]:
-    steps, n = gain.shape
-    moves = np.arange(-_STEP, _STEP + 1)
-    total = gain[0]
-    choice = np.zeros((steps, n), dtype=np.int64)
-    for k in range(1, steps):
-        padded = np.pad(total, _STEP, constant_values=-np.inf)
-        options = np.stack([padded[_STEP + a : _STEP + a + n] for a in moves])
-        options -= (_BEND_COST * np.abs(moves))[:, None]
-        choice[k] = options.argmax(axis=0)
-        total = gain[k] + options.max(axis=0)
-    at = int(total.argmax())
-    path = np.zeros(steps, dtype=np.int64)
-    for k in range(steps - 1, -1, -1):
-        path[k] = at
-        at = at + (int(moves[choice[k, at]]) if k else 0)
-    return path
