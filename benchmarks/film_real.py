@@ -1,4 +1,4 @@
-"""Margins on real films: found or refused, distance to landmarks, masks, polarity, by held-out half.
+"""Margins on real films: found or refused, landmarks, masks, polarity; by held-out half too.
 
 Run from the repository root:
 
@@ -255,9 +255,8 @@ def _score_landmarks(kept: list[Any]) -> None:
     print(", ".join(f"{Path(kept[k][0]['file']).stem} {worst[k]:.0f}" for k in silent))
 
 
-def score_masks(cache: Path) -> None:
+def score_masks(rows: list[Row], cache: Path) -> None:
     """Print the overlap with masks drawn by hand."""
-    rows = films("masks", 1)
     score_films(rows, cache, "films with masks")
     kept = [(row, out) for row in rows if "refused" not in (out := find(row, cache))]
     dice = np.array([compartment_dice(margins_of(out, row), row) for row, out in kept])
@@ -275,17 +274,16 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--half", choices=("tune", "held", "both"), default="both")
     options = parser.parse_args()
-    if options.what == "find" or options.films != "masks":
-        rows = films(options.films, options.every)
-        if options.half != "both":
-            rows = [row for row in rows if held_out(row) == (options.half == "held")]
+    rows = films(options.films, options.every)
+    if options.half != "both":
+        rows = [row for row in rows if held_out(row) == (options.half == "held")]
     if options.what == "find":
         for k, row in enumerate(rows):
             find(row, options.cache)
             if k % 50 == 0:
                 print(f"{k} of {len(rows)}", flush=True)
     elif options.films == "masks":
-        score_masks(options.cache)
+        score_masks(rows, options.cache)
     else:
         score_films(rows, options.cache, f"{options.films}, half: {options.half}")
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from kneeimg.core.anatomy import Side
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.radiograph import Radiograph
+from kneeimg.errors import InputError, ReasonCode
 
 
 def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, Any]:
@@ -30,6 +34,48 @@ def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, 
         "tangent": margins.tangent.tolist(),
         "tibial_axis": None if axis is None else axis.tolist(),
         "findings": [finding.as_dict() for finding in margins.findings],
+    }
+
+
+def margins_from_json(
+    values: Mapping[str, Any],
+) -> tuple[JointMargins, tuple[float, float] | None]:
+    """Margins of one knee and the (row, column) pixel size in mm, as they were written.
+
+    Findings stay with the measurements and are not read back.
+
+    Raises
+    ------
+    InputError
+        OUTPUT_CHANGED: the values are not those of :func:`margins_to_json`.
+    """
+    try:
+        axis, spacing = values["tibial_axis"], values["spacing_mm"]
+        margins = JointMargins(
+            side=Side(values["side"]),
+            shape=(int(values["image_shape"][0]), int(values["image_shape"][1])),
+            femur=_read_lines(values["femur"]),
+            tibia=_read_lines(values["tibia"]),
+            femoral_edges=_read_lines(values["femoral_edges"]),
+            tangent=np.array(values["tangent"], dtype=np.float64),
+            rim=_read_lines(values["rim"]),
+            tibial_axis=None if axis is None else np.array(axis, dtype=np.float64),
+            method=str(values["method"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "the file does not hold the margins of a knee",
+            code=ReasonCode.OUTPUT_CHANGED,
+            found=f"{type(error).__name__}: {error}",
+            action="run again: the film is then measured again",
+        ) from error
+    return margins, None if spacing is None else (float(spacing[0]), float(spacing[1]))
+
+
+def _read_lines(lines: Mapping[str, Any]) -> dict[Compartment, MarginLine]:
+    return {
+        Compartment(name): MarginLine(np.array(line["points"]), np.array(line["confidence"]))
+        for name, line in lines.items()
     }
 
 

@@ -33,6 +33,7 @@ from kneeimg.longitudinal.change import KneeChange, compare_films, compare_knees
 from kneeimg.longitudinal.ordered import ordered_rows
 from kneeimg.longitudinal.registration import Registration
 from kneeimg.longitudinal.rows import ChangeRow, change_row
+from kneeimg.pipeline.baseline_frame import in_baseline_frame
 from kneeimg.pipeline.cases import Case, Plan
 from kneeimg.pipeline.planned import planned_rows
 from kneeimg.pipeline.protocol import drift_between
@@ -260,7 +261,8 @@ def _signature(pair: Pair, out: Path) -> Signature:
 
 
 def _result_files(record: KneeRecord, out: Path) -> list[Path]:
-    suffixes = [f"{bone.value}.vtp" for bone in Bone] if record.kind == "mri" else []
+    mri = record.kind == "mri"
+    suffixes = [f"{bone.value}.vtp" for bone in Bone] if mri else ["margins.json"]
     return [_result(record, out, suffix) for suffix in (*suffixes, "measurements.json")]
 
 
@@ -272,7 +274,7 @@ def _result(record: KneeRecord, out: Path, suffix: str) -> Path:
 
 def _compare(pair: Pair, out: Path, stage: Path) -> tuple[Row, ...]:
     if pair.followup.kind == "film":
-        return _compare_films(pair, stage)
+        return _compare_films(pair, out, stage)
     change = compare_knees(
         _surfaces(pair.baseline, out),
         _surfaces(pair.followup, out),
@@ -289,13 +291,22 @@ def _compare(pair: Pair, out: Path, stage: Path) -> tuple[Row, ...]:
     return rows
 
 
-def _compare_films(pair: Pair, stage: Path) -> tuple[Row, ...]:
+def _compare_films(pair: Pair, out: Path, stage: Path) -> tuple[Row, ...]:
     first, second = pair.baseline.context, pair.followup.context
+    same_source = first.spacing_source == second.spacing_source
+    followup = pair.followup.measurements
+    if same_source:  # millimetres of another source would put x elsewhere
+        followup = in_baseline_frame(
+            pair.baseline.measurements,
+            followup,
+            _result(pair.followup, out, "margins.json"),
+            pair.settings.film.joint_space,
+        )
     compared = compare_films(
         pair.baseline.measurements,
-        pair.followup.measurements,
+        followup,
         pair.days,
-        first.spacing_source == second.spacing_source,
+        same_source,
         pair.repeatability.table,
     )
     rows = _finished(pair, compared)
