@@ -19,7 +19,6 @@ _FEMUR_CLEAR = 0.012  # the lowest part of the space shows the femur's own edge
 _LEAST_STRENGTH = 0.05  # rise into the rim, of a clear margin's
 # The same search for a fall of density finds noise only; a rim must stand out from what it finds.
 _ABOVE_NOISE = 2.0
-_VALLEY = 0.5  # the rise into the rim must fall to this share before the floor's own begins
 _LEAST_ROOM = 0.6  # share of the range in which the space is high enough to hold a rim
 
 
@@ -71,18 +70,26 @@ def _rim(
     slope = slope / (np.percentile(np.abs(slope[near]), 97) + 1e-9)
     at = [film.row(v), np.broadcast_to(film.column(x)[:, None], v.shape)]
     rise = map_coordinates(slope, at, order=1, mode="nearest")
-    found = {}
-    for sign in (1.0, -1.0):
-        gain = np.where(free, np.clip(sign * rise, -0.5, 1.0), -0.5)[enough]
-        path = best_path(gain)
-        found[sign] = path, gain[np.arange(len(path)), path]
-    path, strength = found[1.0]
-    valley = np.where(np.arange(len(away)) <= path[:, None], rise[enough], np.inf).min(axis=1)
-    noise = max(float(found[-1.0][1].mean()), 0.0)
-    merged = valley.mean() > _VALLEY * strength.mean()  # the floor's own edge, seen twice
-    if merged or strength.mean() < max(_LEAST_STRENGTH, _ABOVE_NOISE * noise):
+    path, strength = _strongest(np.where(free, rise, -np.inf)[enough])
+    fall = np.where(free, -rise, np.inf)[enough][:, ::-1]
+    noise = max(float(_strongest(fall)[1].mean()), 0.0)
+    if strength.mean() < max(_LEAST_STRENGTH, _ABOVE_NOISE * noise):
         return none
     return np.column_stack([x[enough], below[enough] - away[path]]), strength
+
+
+def _strongest(rise: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """Path along the strongest rise beyond the first bone's own edge, and the rise on it.
+
+    The edge that a row starts at fades over a few samples; what counts begins where the rise
+    grows again.
+    """
+    known = np.nan_to_num(rise, posinf=1e3, neginf=-1e3)
+    grows = np.diff(known, axis=1, prepend=known[:, :1]) > 0
+    beyond = np.cumsum(grows, axis=1) > 0
+    gain = np.where(beyond & np.isfinite(rise), np.clip(known, -0.5, 1.0), -0.5)
+    path = best_path(gain)
+    return path, gain[np.arange(len(path)), path]
 
 
 def _heights(line: FloatArray, x: FloatArray) -> FloatArray:
