@@ -60,7 +60,15 @@ def test_margins_of_a_knee_are_believed(medial, lateral, dish):
     margins = exact_margins(knee, SETUP)
     found = limits(POSE, margins.femur, margins.tibia, [search_of(margins)])
     assert all(limit.kept for limit in found)
-    check_consistent(POSE, margins.femur, margins.tibia, [search_of(margins)])
+    assert check_consistent(POSE, margins.femur, margins.tibia, [search_of(margins)]) == []
+
+
+def test_a_margin_that_jumps_between_two_lines_is_flagged():
+    margins = exact_margins(KNEE, SETUP)
+    jumping = bent(dict(margins.tibia), LATERAL, lambda x: 0.035 * (x > 0.8))
+    broken = replace(margins, tibia=jumping)
+    flagged = check_consistent(POSE, broken.femur, broken.tibia, [search_of(broken)])
+    assert {(f.code, f.where) for f in flagged} == {(ReasonCode.MARGIN_UNCERTAIN, "lateral")}
 
 
 @pytest.mark.parametrize(
