@@ -58,7 +58,9 @@ def _long_runs(mask: NDArray[np.bool_], step: float) -> NDArray[np.bool_]:
     """Only the runs of a mask that are long enough."""
     from scipy.ndimage import binary_opening
 
-    opened: NDArray[np.bool_] = binary_opening(mask, np.ones(max(1, round(_LEAST_RUN / step))))
+    opened: NDArray[np.bool_] = binary_opening(
+        mask, np.ones(max(1, round(_LEAST_RUN / step)), dtype=np.bool_)
+    )
     return opened
 
 
