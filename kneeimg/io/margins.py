@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from kneeimg.core.anatomy import Side
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.radiograph import Radiograph
+from kneeimg.errors import Finding, InputError, ReasonCode
 
 
 def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, Any]:
@@ -40,4 +44,49 @@ def _lines(lines: Mapping[Compartment, MarginLine]) -> dict[str, Any]:
             "confidence": line.confidence.tolist(),
         }
         for compartment, line in lines.items()
+    }
+
+
+def margins_from_json(values: Mapping[str, Any]) -> JointMargins:
+    """Joint margins of what :func:`margins_to_json` made, lines and findings alike.
+
+    Raises
+    ------
+    InputError
+        BAD_MASK_FILE where a part is missing or is no margin.
+    """
+    try:
+        axis = values["tibial_axis"]
+        rows, columns = (int(size) for size in values["image_shape"])
+        return JointMargins(
+            side=Side(values["side"]),
+            shape=(rows, columns),
+            femur=_read_lines(values["femur"]),
+            tibia=_read_lines(values["tibia"]),
+            femoral_edges=_read_lines(values["femoral_edges"]),
+            tangent=np.array(values["tangent"], dtype=np.float64),
+            rim=_read_lines(values["rim"]),
+            tibial_axis=None if axis is None else np.array(axis, dtype=np.float64),
+            findings=tuple(
+                Finding(**{**finding, "code": ReasonCode(finding["code"])})
+                for finding in values["findings"]
+            ),
+            method=str(values["method"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "the margins of a film cannot be read",
+            code=ReasonCode.BAD_MASK_FILE,
+            expected="a file *_margins.json of kneeimg",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _read_lines(lines: Mapping[str, Any]) -> dict[Compartment, MarginLine]:
+    return {
+        Compartment(name): MarginLine(
+            np.array(line["points"], dtype=np.float64),
+            np.array(line["confidence"], dtype=np.float64),
+        )
+        for name, line in lines.items()
     }
