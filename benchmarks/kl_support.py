@@ -25,20 +25,20 @@ _RESAMPLES = 500
 
 
 def read_table(cache: Path) -> tuple[list[dict[str, str]], GradedFilms]:
-    """All rows of the table of features, and the films that were measured."""
+    """All rows of the table of features, and the films whose look is known."""
     with (cache / "features.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     names = [name for name in rows[0] if name not in _ABOUT]
-    measured = [row for row in rows if not row["refused"]]
     with np.load(cache / "looks.npz", allow_pickle=False) as stored:
-        looks = np.array([stored[row["file"]] for row in measured], dtype=np.float32)
-    return rows, graded_films(measured, names, looks)
+        known = [row for row in rows if row["file"] in stored]
+        looks = np.array([stored[row["file"]] for row in known], dtype=np.float32)
+    return rows, graded_films(known, names, looks)
 
 
 def print_films(rows: list[dict[str, str]], films: GradedFilms) -> None:
     """How many films were measured and refused."""
     refused = Counter(row["refused"] for row in rows if row["refused"])
-    flags = Counter(flag for row in rows for flag in row["flags"].split())
+    flags = Counter(flag for row in rows for flag in (row["flags"] or "").split())
     print(f"{len(rows)} films, measured {len(films.grades)}, refused {dict(refused)}")
     print(f"flags of the measured films: {dict(flags)}")
     print(f"{len(set(films.people.tolist()))} people; grades {np.bincount(films.grades).tolist()}")
@@ -148,8 +148,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     rows, films = read_table(options.cache)
+    print(f"{len(films.grades)} films teach how bones look")
+    answers = cross_validate(films)
+    films = films.take(films.framed)
     print_films(rows, films)
-    print_agreement(films, cross_validate(films))
+    print_agreement(films, answers)
     print_features(films)
     if options.picture:
         draw(films, options.picture)

@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 LIP_AT_MM = {Bone.FEMUR: (-6.0, 4.0), Bone.TIBIA: (1.5, 3.5)}
 EDGE_X = 0.09  # x, from either side, where the height of the plateau's edge is taken
 SCLEROTIC_MM = 2.4  # depth of the dense band below the floor
-_LIP_NEPER = 0.40  # attenuation of a lip, about that of the bone beside it
+_LIP_NEPER = 0.80  # attenuation of a lip, dense bone 25 mm deep
 _NARROWS_MM = 45.0  # above its widest point the femur narrows over this height
 
 

@@ -37,6 +37,8 @@ class GradedFilms:
     grades : (N,) 0 to 4.
     people : (N,) who; both knees of a person are one person's.
     looks : (N, D) how the bones look, of `measure.appearance.look_vector`; D may be 0.
+    framed : (N,) whether the film has margins of its own. One without, laid into the typical frame
+        of its collection, teaches how bones look and nothing else.
     """
 
     names: tuple[str, ...]
@@ -44,6 +46,7 @@ class GradedFilms:
     grades: IntArray
     people: NDArray[np.str_]
     looks: NDArray[np.float32]
+    framed: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         films = len(self.grades)
@@ -53,6 +56,7 @@ class GradedFilms:
             or (len(self.looks) != films)
         ):
             raise AnalysisError("features, grades and people do not belong together")
+        films = int(self.framed.sum())
         if films < _LEAST_FILMS or len(np.unique(self.grades)) != len(GRADES):
             raise AnalysisError(
                 "too few films to fit an ordinal model",
@@ -68,12 +72,13 @@ class GradedFilms:
             self.grades[rows],
             self.people[rows],
             self.looks[rows],
+            self.framed[rows],
         )
 
     def with_scores(self, scored: FloatArray) -> GradedFilms:
         """With the scores of `look_names` as further features."""
         names, values = (*self.names, *look_names()), np.hstack([self.values, scored])
-        return GradedFilms(names, values, self.grades, self.people, self.looks[:, :0])
+        return replace(self, names=names, values=values, looks=self.looks[:, :0])
 
     def film(self, row: int) -> dict[str, float]:
         """Features of one film by name."""
@@ -115,7 +120,7 @@ def _fit_with_looks(films: GradedFilms, seed: int) -> KlModel:
     for number in range(FOLDS):
         appearance = _ridge(films.looks[fold != number], films.grades[fold != number])
         scored[fold == number] = _looked(films.looks[fold == number], appearance)
-    model = fit_kl_model(films.with_scores(scored), seed + 1)
+    model = fit_kl_model(films.with_scores(scored).take(films.framed), seed + 1)
     return replace(model, appearance=_ridge(films.looks, films.grades))
 
 
@@ -142,21 +147,21 @@ def _ridge(looks: NDArray[np.float32], grades: IntArray) -> KlAppearance:
 def cross_validate(
     films: GradedFilms, settings: KlSupportSettings | None = None, seed: int = 0
 ) -> list[KlSupport]:
-    """What models that never saw a person say of that person's films, in the order of the films.
+    """What models that never saw a person say of that person's films that have margins, in order.
 
-    Everything is learned anew in each fold: ranges, penalty, coefficients and calibration.
+    Everything is learned anew in each fold: looks, ranges, penalty, coefficients and calibration.
     """
     fold = folds_by_person(films.people, FOLDS, seed)
     answers: dict[int, KlSupport] = {}
     for number in range(FOLDS):
         model = fit_kl_model(films.take(fold != number), seed + 1)
-        for row in np.flatnonzero(fold == number):
+        for row in np.flatnonzero((fold == number) & films.framed):
             values = films.film(int(row))
             if model.appearance is not None:
                 look = films.looks[row].astype(np.float64)
                 values |= look_scores(look, model.appearance)
             answers[int(row)] = kl_support(values, model, settings)
-    return [answers[row] for row in range(len(films.grades))]
+    return [answers[int(row)] for row in np.flatnonzero(films.framed)]
 
 
 def scores(films: GradedFilms, model: KlModel) -> FloatArray:
@@ -304,7 +309,10 @@ def graded_films(
     names: Sequence[str],
     looks: NDArray[np.float32] | None = None,
 ) -> GradedFilms:
-    """Films of a table with the columns `person`, `kl` and the features; an empty cell is NaN."""
+    """Films of a table with the columns `person`, `kl`, `refused` and the features.
+
+    An empty cell is NaN; a film that says why it was refused has no margins.
+    """
     values = [[float(row[name]) if row.get(name) else np.nan for name in names] for row in rows]
     return GradedFilms(
         tuple(names),
@@ -312,4 +320,5 @@ def graded_films(
         np.array([int(row["kl"]) for row in rows], dtype=np.int64),
         np.array([row["person"] for row in rows]),
         np.zeros((len(rows), 0), dtype=np.float32) if looks is None else looks,
+        np.array([not row.get("refused") for row in rows]),
     )

@@ -84,7 +84,7 @@ def test_no_json_too_large_and_absent(tmp_path):
 
 def test_the_shipped_model_states_where_it_comes_from():
     model = shipped_kl_model()
-    for name in ("data", "films", "people", "refused", "figures", "made_by"):
+    for name in ("data", "films", "people", "without_margins", "figures", "made_by"):
         assert name in model.provenance
     mean = {feature.name: feature.mean for feature in model.features}
     answer = kl_support(mean, model)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kneeimg.errors import AnalysisError
+from kneeimg.measure.appearance import ANGLES, grid_shape, look_names
 from kneeimg.measure.kl_model import grade_probabilities
 from kneeimg.training.kl_fit import (
     GradedFilms,
@@ -23,6 +26,10 @@ def NO_LOOKS(count: int) -> np.ndarray:
     return np.zeros((count, 0), dtype=np.float32)
 
 
+def ALL(count: int) -> np.ndarray:
+    return np.ones(count, dtype=bool)
+
+
 CUTS = (-2.0, -0.7, 0.7, 2.0)
 
 
@@ -34,7 +41,9 @@ def drawn(count: int, seed: int = 3) -> GradedFilms:
     reached = rng.random((count, 1)) > np.cumsum(chances, axis=1)[:, :-1]
     values[rng.random((count, 3)) < 0.02] = np.nan
     people = np.array([f"P{n // 2:04d}" for n in range(count)])
-    return GradedFilms(("a", "b", "c"), values, reached.sum(axis=1), people, NO_LOOKS(count))
+    return GradedFilms(
+        ("a", "b", "c"), values, reached.sum(axis=1), people, NO_LOOKS(count), ALL(count)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +93,9 @@ def test_held_out_probabilities_are_calibrated(films):
 
 def test_a_grade_that_follows_nothing_is_not_predicted(films):
     shuffled = np.random.default_rng(0).permutation(films.grades)
-    blind = GradedFilms(films.names, films.values, shuffled, films.people, films.looks)
+    blind = GradedFilms(
+        films.names, films.values, shuffled, films.people, films.looks, films.framed
+    )
     chances = np.array([a.probabilities for a in cross_validate(blind)])
     assert abs(auc(shuffled >= 2, chances[:, 2:].sum(axis=1)) - 0.5) < 0.06
 
@@ -120,3 +131,31 @@ def test_kappa_of_a_table_worked_by_hand():
     by_chance = np.mean([(t - s) ** 2 for t in truth for s in suggested]) * 4
     assert quadratic_kappa(truth, suggested) == pytest.approx(1 - 2 / by_chance)
     assert confusion(truth, suggested)[0].tolist() == [1, 1, 0, 0, 0]
+
+
+def with_looks(count: int, framed: int, seed: int = 7) -> GradedFilms:
+    """Films whose grade follows the sum of all looks; only the first ones have margins."""
+    rng = np.random.default_rng(seed)
+    rows, columns = grid_shape()
+    latent = rng.standard_normal(count)
+    looks = 0.3 * latent[:, None] + rng.standard_normal((count, 2 * rows * columns * ANGLES))
+    grades = np.digitize(latent, [-1.0, -0.3, 0.3, 1.0])
+    people = np.array([f"P{n // 2:04d}" for n in range(count)])
+    has = np.arange(count) < framed
+    values = np.where(has[:, None], rng.standard_normal((count, 1)), np.nan)
+    return GradedFilms(("a",), values, grades, people, looks.astype(np.float32), has)
+
+
+def test_how_bones_look_is_learned_and_held_out_people_show_it():
+    films = with_looks(160, framed=100)
+    answers = cross_validate(films)
+    assert len(answers) == 100
+    truth = films.grades[films.framed]
+    chances = np.array([answer.probabilities for answer in answers])
+    assert auc(truth >= 2, chances[:, 2:].sum(axis=1)) > 0.9
+    model = fit_kl_model(films)
+    assert model.appearance is not None
+    assert {f.name for f in model.features} == {"a", *look_names()}
+    noise = replace(films, grades=np.random.default_rng(1).permutation(films.grades))
+    blind = np.array([a.probabilities for a in cross_validate(noise)])
+    assert abs(auc(noise.grades[films.framed] >= 2, blind[:, 2:].sum(axis=1)) - 0.5) < 0.2
