@@ -31,6 +31,8 @@ from kneeimg.errors import InputError, KneeimgError, MeasurementError
 from kneeimg.io.atomic import write_json, write_text
 from kneeimg.io.kl_model import kl_model_to_json
 from kneeimg.io.margins import margins_from_json, margins_to_json
+from kneeimg.measure.appearance import look_vector
+from kneeimg.measure.film_level import level_joint
 from kneeimg.measure.joint_space import joint_frame
 from kneeimg.measure.kl_features import kl_vector, measure_features
 from kneeimg.segment.film import find_margins
@@ -108,7 +110,8 @@ def typical_look(film: Radiograph, frame: tuple[float, float, float]) -> Look:
     femur, tibia, edges = lines(0.0, 1.0), lines(0.06 * width, 1.0), lines(-0.2 * width, 0.0)
     margins = JointMargins(Side.LEFT, (rows, columns), femur, tibia, edges, touch)
     image = film.image if film.side is Side.LEFT else film.image[:, ::-1]
-    return measure_features(image, margins, None).look.astype(np.float16)
+    levels = level_joint(image, margins, joint_frame(margins))
+    return look_vector(levels).astype(np.float16)
 
 
 def frame_of(film: Radiograph, values: dict[str, object]) -> tuple[float, float, float]:
@@ -129,6 +132,8 @@ def collect(folder: Path, cache: Path, most: int | None) -> None:
     looks: dict[str, Look] = {}
     frames: list[tuple[float, float, float]] = []
     for number, about in enumerate(listed):
+        if number % 100 == 0:
+            print(f"{number} of {len(listed)} films", flush=True)
         film = read_film(folder, about)
         row: Row = {"refused": NOT_TRIED}
         look: Look | None = None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from kneeimg.core.anatomy import Bone
-from kneeimg.measure.film_level import SAMPLES_PER_WIDTH, LevelCompartment
+from kneeimg.measure.film_level import SAMPLES_PER_WIDTH, LevelCompartment, wide_mean
 
 FloatArray = NDArray[np.float64]
 
@@ -157,7 +157,7 @@ def _edges(level: LevelCompartment) -> FloatArray:
     """Slope of grey towards the middle of the knee, in units of the slopes around each sample."""
     slope = gaussian_filter(level.detail, _BLUR, order=(0, 1), mode="nearest")
     slope = np.where(binary_erosion(level.inside, iterations=2), slope, 0.0)
-    around = np.sqrt(gaussian_filter(slope**2, _AROUND * SAMPLES_PER_WIDTH, mode="nearest"))
+    around = np.sqrt(np.maximum(wide_mean(slope**2, _AROUND), 0.0))
     mean = float(np.sqrt((slope[level.inside] ** 2).mean())) if level.inside.any() else 0.0
     edges: FloatArray = slope / (around + _FLOOR * mean + 1e-9)
     return edges

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates, median_filter
+from scipy.ndimage import gaussian_filter, map_coordinates, median_filter, uniform_filter
 
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.errors import ReasonCode
@@ -113,12 +113,22 @@ def _compartment(
     return LevelCompartment(compartment, s, v, grey, _detail(grey, inside), inside, femur, tibia)
 
 
+def wide_mean(values: FloatArray, sd: float) -> FloatArray:
+    """Values smoothed with a standard deviation in femoral widths, nearly a Gaussian.
+
+    Three running means in a row cost a tenth of a Gaussian of 30 samples.
+    """
+    window = round((4 * (sd * SAMPLES_PER_WIDTH) ** 2 + 1) ** 0.5)
+    window += 1 - window % 2  # odd, so that nothing moves
+    for _ in range(3):
+        values = uniform_filter(values, window, mode="nearest")
+    return values
+
+
 def _detail(grey: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
     """Grey values less their wide mean over the film, in units of their spread."""
     weight = inside.astype(np.float64)
-    wide = _SHADING * SAMPLES_PER_WIDTH
-    total = gaussian_filter(grey * weight, wide, mode="nearest")
-    mean = total / np.maximum(gaussian_filter(weight, wide, mode="nearest"), 1e-6)
+    mean = wide_mean(grey * weight, _SHADING) / np.maximum(wide_mean(weight, _SHADING), 1e-6)
     detail = np.where(inside, grey - mean, 0.0)
     spread = float(np.std(detail[inside])) if inside.any() else 0.0
     clipped: FloatArray = np.clip(detail / (spread + 1e-12), -_CLIP, _CLIP)
