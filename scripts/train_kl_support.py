@@ -7,7 +7,8 @@ FILMS is a folder with `index.csv` (file, person, side, kl) and its pictures. `c
 margins of one film per file, goes on where it was stopped, and writes `features.csv` and
 `looks.npz`; a changed finder needs a new folder. A film without margins (refused, or beyond the
 first N) still teaches how bones look, laid into the typical frame of the collection: its pictures
-must be crops of one kind. `fit` cross-validates by person, prints the figures and writes the model.
+must be crops of one kind. `fit` cross-validates by person, prints the figures and writes the model
+and `answers.csv`, what was said of the held-out films, for `benchmarks/kl_support.py`.
 About 0.6 s of processor time per film.
 """
 
@@ -17,6 +18,7 @@ import argparse
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 
 from kneeimg import __version__
 from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_support import GRADES, KlSupport
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.radiograph import Radiograph, SpacingSource
 from kneeimg.errors import InputError, KneeimgError, MeasurementError
@@ -170,10 +173,17 @@ def read_features(cache: Path) -> tuple[GradedFilms, Counter[str]]:
     return graded_films(rows, names, looks), refused
 
 
-def figures(films: GradedFilms) -> dict[str, float]:
-    """Figures of five folds by person."""
-    answers = cross_validate(films)
-    films = films.take(films.framed)
+def write_answers(answers: Sequence[KlSupport], path: Path) -> None:
+    """What models that never saw a person said of the films with margins, in order."""
+    lines = ["certain," + ",".join(f"KL{grade}" for grade in GRADES)]
+    for answer in answers:
+        chances = ",".join(f"{chance:.6f}" for chance in answer.probabilities)
+        lines.append(f"{int(answer.certain)},{chances}")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def figures(films: GradedFilms, answers: Sequence[KlSupport]) -> dict[str, float]:
+    """Figures of five folds by person, of the films with margins."""
     chances = np.array([answer.probabilities for answer in answers])
     suggested = (np.cumsum(chances, axis=1) >= 0.5).argmax(axis=1)
     from_two = chances[:, 2:].sum(axis=1)
@@ -190,7 +200,9 @@ def figures(films: GradedFilms) -> dict[str, float]:
 def fit(cache: Path, out: Path) -> None:
     """Cross-validate, fit on all films, write the model."""
     films, refused = read_features(cache)
-    found = figures(films)
+    answers = cross_validate(films)
+    write_answers(answers, cache / "answers.csv")
+    found = figures(films.take(films.framed), answers)
     for name, value in found.items():
         print(f"{name:26s} {value:.3f}")
     model = fit_kl_model(films)
