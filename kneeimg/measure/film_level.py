@@ -120,9 +120,10 @@ def wide_mean(values: FloatArray, sd: float) -> FloatArray:
     """
     window = round((4 * (sd * SAMPLES_PER_WIDTH) ** 2 + 1) ** 0.5)
     window += 1 - window % 2  # odd, so that nothing moves
+    smooth = values
     for _ in range(3):
-        values = uniform_filter(values, window, mode="nearest")
-    return values
+        smooth = np.asarray(uniform_filter(smooth, window, mode="nearest"), dtype=np.float64)
+    return smooth
 
 
 def _detail(grey: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:

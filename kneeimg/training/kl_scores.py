@@ -43,7 +43,7 @@ def auc(positive: ArrayLike, score: ArrayLike) -> float:
     from scipy.stats import rankdata
 
     yes = np.asarray(positive, dtype=bool)
-    ranks = rankdata(score)
+    ranks = rankdata(np.asarray(score, dtype=np.float64))
     many, few = int(yes.sum()), int((~yes).sum())
     return float((ranks[yes].sum() - many * (many + 1) / 2) / (many * few))
 
