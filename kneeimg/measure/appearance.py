@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ def grid_shape() -> tuple[int, int]:
     )
 
 
+@cache
 def cell_parts() -> dict[Part, NDArray[np.bool_]]:
     """(rows, columns) cells of each part; every cell belongs to one part.
 

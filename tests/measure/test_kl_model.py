@@ -80,6 +80,7 @@ def test_flat_probabilities_are_uncertain():
     flat = KlModel((feature("a", 1.0),), (-0.6, -0.2, 0.2, 0.6))
     answer = kl_support({"a": 0.5}, flat, KlSupportSettings())
     assert answer.grade is None
+    assert {finding.code for finding in answer.findings} == {ReasonCode.KL_UNCERTAIN}
     assert any("grades far apart" in finding.message for finding in answer.findings)
     assert sum(answer.probabilities) == pytest.approx(1.0)
     equal = KlModel((feature("a", 1.0),), (-1.35, -0.40, 0.40, 1.35))
