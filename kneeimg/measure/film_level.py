@@ -143,7 +143,7 @@ def _heights(
     placed = frame.place(line.points) / frame.width
     across = placed[:, 0] if compartment is Compartment.MEDIAL else 1.0 - placed[:, 0]
     order = np.argsort(across, kind="stable")
-    heights = np.interp(s, across[order], placed[order, 1], left=np.nan, right=np.nan)
+    heights: FloatArray = np.interp(s, across[order], placed[order, 1], left=np.nan, right=np.nan)
     reached = np.isfinite(heights)
     window = 2 * round(_END_SPIKES * SAMPLES_PER_WIDTH / 2) + 1
     heights[reached] = median_filter(heights[reached], size=window, mode="nearest")
