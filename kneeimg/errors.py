@@ -81,6 +81,9 @@ class ReasonCode(StrEnum):
     BONE_ON_BONE = "BONE_ON_BONE"
     MARGIN_UNCERTAIN = "MARGIN_UNCERTAIN"
     MARGINS_DISAGREE = "MARGINS_DISAGREE"
+    COARSE_PIXELS = "COARSE_PIXELS"
+    KL_UNCERTAIN = "KL_UNCERTAIN"
+    KL_OUT_OF_RANGE = "KL_OUT_OF_RANGE"
     # side, person, visit, study
     NO_LATERALITY = "NO_LATERALITY"
     LATERALITY_CONFLICT = "LATERALITY_CONFLICT"
@@ -342,6 +345,12 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.BONE_ON_BONE: (_F, "Joint space is closed: measured 0 mm"),
     ReasonCode.MARGIN_UNCERTAIN: (_F, "A joint margin was found with low confidence"),
     ReasonCode.MARGINS_DISAGREE: (_R, "Two searches for the margins disagree, or no knee has such"),
+    ReasonCode.COARSE_PIXELS: (_R, "Pixels too large to show trabeculae: no texture"),
+    ReasonCode.KL_UNCERTAIN: (_R, "KL support is uncertain: probabilities, but no grade"),
+    ReasonCode.KL_OUT_OF_RANGE: (
+        _F,
+        "A feature of the film lies outside those that the KL model learned from: no grade",
+    ),
     ReasonCode.NO_LATERALITY: (_R, "No source says left or right"),
     ReasonCode.LATERALITY_CONFLICT: (_R, "Two sources of the side disagree"),
     ReasonCode.SUBJECT_MISMATCH: (_R, "The person in the file is not the one in the study file"),
@@ -475,6 +484,9 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.MODEL_PREVIEW: "check the picture; use a corrected mask, or a model of your own",
     ReasonCode.MEMORY_FALLBACK: "none needed",
     ReasonCode.OUT_OF_MEMORY: "close other programs, use fewer workers, or crop the image",
+    ReasonCode.COARSE_PIXELS: "none needed; texture wants a film of 0.2 mm per pixel or finer",
+    ReasonCode.KL_UNCERTAIN: "look at the film and its margins; let a reader grade it",
+    ReasonCode.KL_OUT_OF_RANGE: "look at the margins on the film; let a reader grade it",
     ReasonCode.LATERALITY_CONFLICT: "find out which side is right and correct the other source",
     ReasonCode.SUBJECT_MISMATCH: "correct participants.csv or the file name, or remove the scan",
     ReasonCode.BAD_STUDY_FILE: "correct it and run again",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ from kneeimg.core.anatomy import Side
 from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
+    from kneeimg.core.kl_support import KlSupport
     from kneeimg.core.measurement import Measurement
     from kneeimg.errors import Finding
 
@@ -75,7 +76,10 @@ def measure_film(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Joint-space width of one film: mJSW, fJSW(x), joint-space area, alignment.
+    """Joint-space width of one film (mJSW, fJSW(x), joint-space area, alignment) and KL support.
+
+    KL support: features of osteoarthritis, and how probable each Kellgren-Lawrence grade is by a
+    model, with what drove it. Support, not a diagnosis.
 
     Without a pixel size only ratios are given. A bilateral film gives both knees unless --side
     picks one.
@@ -92,7 +96,10 @@ def measure_film(
             if out is not None:
                 write_film(knee, film, out)
             title = f"{knee.side} knee" if len(knees) > 1 else ""
-            show_measurements(knee.measurements, knee.findings, as_json, title)
+            more = {"kl_support": knee.support.as_dict()}
+            if not as_json:
+                show_kl_support(knee.support)
+            show_measurements(knee.measurements, knee.findings, as_json, title, more)
 
 
 @measure_app.command("t2")
@@ -132,8 +139,21 @@ def measure_t2(
         show_measurements(result.measurements, result.findings, as_json, result.map.method)
 
 
+def show_kl_support(support: KlSupport) -> None:
+    """Probabilities, suggestion and the strongest contributions, in a few lines."""
+    chances = "  ".join(f"KL{g} {100 * p:.0f} %" for g, p in enumerate(support.probabilities))
+    grade = "uncertain" if support.grade is None else f"KL {support.grade}"
+    typer.echo(f"KL support, not a diagnosis: {chances}; suggested: {grade}")
+    parts = [f"{name} {part:+.2f}" for name, part in list(support.contributions.items())[:5]]
+    typer.echo(f"log odds against the mean training film: {', '.join(parts)}")
+
+
 def show_measurements(
-    rows: Iterable[Measurement], findings: Iterable[Finding], as_json: bool, title: str = ""
+    rows: Iterable[Measurement],
+    findings: Iterable[Finding],
+    as_json: bool,
+    title: str = "",
+    more: Mapping[str, object] | None = None,
 ) -> None:
     """Rows and findings as a table or JSON; exits with 3 when nothing was measured."""
     rows = tuple(rows)
@@ -145,6 +165,7 @@ def show_measurements(
                 "notice": "For research. Not for diagnosis.",
                 "measurements": [_fields(row) for row in rows],
                 "findings": [finding.as_dict() for finding in findings],
+                **(more or {}),
             }
         )
     else:

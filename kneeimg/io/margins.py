@@ -10,7 +10,7 @@ import numpy as np
 from kneeimg.core.anatomy import Side
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.radiograph import Radiograph
-from kneeimg.errors import InputError, ReasonCode
+from kneeimg.errors import Finding, InputError, ReasonCode
 
 
 def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, Any]:
@@ -37,44 +37,54 @@ def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, 
     }
 
 
-def margins_from_json(
-    values: Mapping[str, Any],
-) -> tuple[JointMargins, tuple[float, float] | None]:
-    """Margins of one knee and the (row, column) pixel size in mm, as they were written.
-
-    Findings stay with the measurements and are not read back.
+def margins_from_json(values: Mapping[str, Any]) -> JointMargins:
+    """Joint margins of what :func:`margins_to_json` made, lines and findings alike.
 
     Raises
     ------
     InputError
-        OUTPUT_CHANGED: the values are not those of :func:`margins_to_json`.
+        OUTPUT_CHANGED where a part is missing or is no margin.
     """
     try:
-        axis, spacing = values["tibial_axis"], values["spacing_mm"]
-        margins = JointMargins(
+        axis = values["tibial_axis"]
+        rows, columns = (int(size) for size in values["image_shape"])
+        return JointMargins(
             side=Side(values["side"]),
-            shape=(int(values["image_shape"][0]), int(values["image_shape"][1])),
+            shape=(rows, columns),
             femur=_read_lines(values["femur"]),
             tibia=_read_lines(values["tibia"]),
             femoral_edges=_read_lines(values["femoral_edges"]),
             tangent=np.array(values["tangent"], dtype=np.float64),
             rim=_read_lines(values["rim"]),
             tibial_axis=None if axis is None else np.array(axis, dtype=np.float64),
+            findings=tuple(
+                Finding(**{**finding, "code": ReasonCode(finding["code"])})
+                for finding in values["findings"]
+            ),
             method=str(values["method"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             "the file does not hold the margins of a knee",
             code=ReasonCode.OUTPUT_CHANGED,
+            expected="a file *_margins.json of kneeimg",
             found=f"{type(error).__name__}: {error}",
             action="run again: the film is then measured again",
         ) from error
-    return margins, None if spacing is None else (float(spacing[0]), float(spacing[1]))
+
+
+def spacing_from_json(values: Mapping[str, Any]) -> tuple[float, float] | None:
+    """(row, column) pixel size in mm of what :func:`margins_to_json` made; None if unknown."""
+    spacing = values["spacing_mm"]
+    return None if spacing is None else (float(spacing[0]), float(spacing[1]))
 
 
 def _read_lines(lines: Mapping[str, Any]) -> dict[Compartment, MarginLine]:
     return {
-        Compartment(name): MarginLine(np.array(line["points"]), np.array(line["confidence"]))
+        Compartment(name): MarginLine(
+            np.array(line["points"], dtype=np.float64),
+            np.array(line["confidence"], dtype=np.float64),
+        )
         for name, line in lines.items()
     }
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kneeimg.core.anatomy import Side
+from kneeimg.core.anatomy import Bone, Side
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.radiograph import Radiograph, SpacingSource
 
@@ -49,6 +49,10 @@ class FilmKnee:
     spine_height_mm : Height of the tibial spines above the plateaus.
     beam_angle_deg : Angle of the beam to the plateaus; it lifts the rim off the floor by the sine
         times half the plateau's depth.
+    femur_medial_osteophyte_mm, femur_lateral_osteophyte_mm, tibia_medial_osteophyte_mm,
+    tibia_lateral_osteophyte_mm : How far a lip of bone stands out beyond the side of the bone.
+    medial_sclerosis_neper, lateral_sclerosis_neper : Attenuation that a dense band of 2.4 mm below
+        the floor of the plateau adds.
     """
 
     side: Side = Side.RIGHT
@@ -66,6 +70,17 @@ class FilmKnee:
     beam_angle_deg: float = 0.0
 
     plateau_depth_mm: float = 45.0
+    femur_medial_osteophyte_mm: float = 0.0
+    femur_lateral_osteophyte_mm: float = 0.0
+    tibia_medial_osteophyte_mm: float = 0.0
+    tibia_lateral_osteophyte_mm: float = 0.0
+    medial_sclerosis_neper: float = 0.0
+    lateral_sclerosis_neper: float = 0.0
+
+    def osteophyte_mm(self, bone: Bone, compartment: Compartment) -> float:
+        """Size of the osteophyte at one margin."""
+        size: float = getattr(self, f"{bone.value}_{compartment.value}_osteophyte_mm")
+        return size
 
     def femur_v(self, u_mm: ArrayLike) -> FloatArray:
         """Distal femoral margin, v in mm at each u in 0..width (negative: proximal)."""

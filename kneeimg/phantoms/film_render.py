@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
 from kneeimg.phantoms.film import FilmKnee, FilmSetup, from_pixels
+from kneeimg.phantoms.film_growths import growth_neper
 
 FloatArray = NDArray[np.float64]
 
@@ -78,6 +79,7 @@ def attenuation(knee: FilmKnee, setup: FilmSetup) -> tuple[FloatArray, FloatArra
         part = _femur(knee, u[rows], v[rows])
         part += _tibia(knee, u[rows], v[rows])
         part += _fibula(knee, u[rows], v[rows])
+        part += growth_neper(knee, u[rows], v[rows])
         bone[rows] = part
         whole[rows] = part + _soft_tissue(knee, u[rows], v[rows])
     return whole, bone

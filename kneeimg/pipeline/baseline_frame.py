@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kneeimg.core.measurement import Measurement, Status
-from kneeimg.io.margins import margins_from_json
+from kneeimg.io.margins import margins_from_json, spacing_from_json
 from kneeimg.io.results import read_json
 from kneeimg.measure.joint_space import measure_joint_space
 from kneeimg.settings.film import JointSpaceSettings
@@ -40,7 +40,8 @@ def in_baseline_frame(
     widths = [row for row in baseline if (row.region, row.quantity) in _OWN]
     if not widths or widths[0].status is not Status.OK or not margins_file.is_file():
         return tuple(followup)
-    margins, spacing_mm = margins_from_json(read_json(margins_file))
+    values = read_json(margins_file)
+    margins, spacing_mm = margins_from_json(values), spacing_from_json(values)
     if spacing_mm is None or min(spacing_mm) <= 0:
         return tuple(followup)
     again = {

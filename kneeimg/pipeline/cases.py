@@ -142,7 +142,11 @@ class Case:
         """The segmenter of the case."""
         if self.kind == "mri":
             return (self.segmenter or EXISTING_MASK).as_dict()
-        return {"name": "film-margins", "version": __version__, "sha256": ""}
+        from kneeimg.io.kl_model import shipped_kl_model
+
+        # the margins need no weights; the KL model decides the rows of KL support
+        kl_sha256 = shipped_kl_model().sha256
+        return {"name": "film-margins", "version": __version__, "sha256": kl_sha256}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_support import KlSupport
 from kneeimg.core.laterality import SideSource, combine_sides
 from kneeimg.core.margins import JointMargins
 from kneeimg.core.measurement import Measurement
@@ -33,6 +34,7 @@ class MeasuredFilm:
     margins : Its joint margins, in pixels of the film.
     measurements : One for each planned row.
     findings : Everything noticed on the way.
+    support : What the KL model says of it.
     """
 
     side: Side
@@ -40,6 +42,7 @@ class MeasuredFilm:
     margins: JointMargins
     measurements: tuple[Measurement, ...]
     findings: tuple[Finding, ...]
+    support: KlSupport
 
 
 def run_film_case(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
@@ -98,13 +101,31 @@ def knees_to_measure(
 
 
 def measure_film(radiograph: Radiograph, side: Side | None, settings: FilmSettings) -> MeasuredFilm:
-    """Find the margins of one knee and measure its joint space."""
+    """Find the margins of one knee, measure its joint space, and give KL support."""
     from kneeimg.segment.film import find_margins
 
     margins = find_margins(radiograph, side, settings)
     rows = measure_joint_space(margins, radiograph.spacing_mm, settings.joint_space)
-    findings = tuple(dict.fromkeys((*radiograph.findings, *margins.findings)))
-    return MeasuredFilm(margins.side, radiograph, margins, rows, findings)
+    support, kl = _kl_support(radiograph, margins, settings)
+    noticed = (*radiograph.findings, *margins.findings, *support.findings)
+    findings = tuple(dict.fromkeys(noticed))
+    return MeasuredFilm(margins.side, radiograph, margins, (*rows, *kl), findings, support)
+
+
+def _kl_support(
+    radiograph: Radiograph, margins: JointMargins, settings: FilmSettings
+) -> tuple[KlSupport, tuple[Measurement, ...]]:
+    """What the shipped model says of a film, and the rows of its features and grades."""
+    from kneeimg.io.kl_model import shipped_kl_model
+    from kneeimg.measure.kl_features import kl_rows, kl_vector, measure_features
+    from kneeimg.measure.kl_model import kl_support
+
+    spacing = radiograph.spacing_mm
+    features = measure_features(radiograph.image, margins, spacing)
+    model = shipped_kl_model()
+    vector = kl_vector(features, settings.kl_support, model.appearance)
+    support = kl_support(vector, model, settings.kl_support, margins.flags)
+    return support, kl_rows(features, margins, spacing, support, settings.kl_support)
 
 
 def _run_knee(case: Case, radiograph: Radiograph, side: Side | None, folder: Path) -> KneeRecord:
@@ -153,7 +174,7 @@ def _record(case: Case, film: MeasuredFilm) -> KneeRecord:
 def write_film_files(
     film: MeasuredFilm, folder: Path, visit: Visit, record: KneeRecord | None = None
 ) -> None:
-    """Margins, picture and, if given, the record of one knee on a film."""
+    """Margins, KL support, picture and, if given, the record of one knee on a film."""
     from kneeimg.io.margins import margins_to_json
     from kneeimg.report.figures import film_panel
 
@@ -161,8 +182,11 @@ def write_film_files(
         return folder / knee_file(visit.participant, visit.visit, film.side, suffix, visit.scan)
 
     title = f"{visit.participant} · {visit.label} · {film.side.value} knee"
-    panel = film_panel(film.radiograph, film.margins, film.measurements, title=title)
+    panel = film_panel(
+        film.radiograph, film.margins, film.measurements, title=title, support=film.support
+    )
     write_json(path("margins.json"), margins_to_json(film.margins, film.radiograph))
+    write_json(path("kl_support.json"), film.support.as_dict())
     write_bytes(path("qc.png"), panel)
     if record is not None:
         write_json(path("measurements.json"), record_to_json(record))

@@ -18,8 +18,9 @@ def planned_rows(kind: Kind, settings: StageSettings) -> tuple[Planned, ...]:
     """region, quantity and unit of every row that a scan of this kind must yield."""
     if kind == "film":
         from kneeimg.measure.joint_space import planned_joint_space
+        from kneeimg.measure.kl_features import planned_kl
 
-        return planned_joint_space(settings.film.joint_space)
+        return (*planned_joint_space(settings.film.joint_space), *planned_kl())
     from kneeimg.measure.planned import planned_knee
 
     return planned_knee()

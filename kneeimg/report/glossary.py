@@ -106,6 +106,28 @@ QUANTITIES: Mapping[str, str] = {
     "rim_distance": "height of the plateau's rim above its floor, a check of positioning",
     "JLCA": "joint-line convergence angle between femur and tibia, positive: open laterally",
     "TPA": "angle between tibial plateau and tibial shaft",
+    "JSN": "joint-space narrowing: share of the normal least joint space that is lost; 0 none, "
+    "1 closed, negative wider than normal",
+    "osteophyte_femur": "greatest distance of bone beyond the smooth contour of the femur beside "
+    "the joint",
+    "osteophyte_tibia": "greatest distance of bone beyond the smooth contour of the tibia beside "
+    "the joint",
+    "osteophyte_femur_area": "area of bone beyond the smooth contour of the femur",
+    "osteophyte_tibia_area": "area of bone beyond the smooth contour of the tibia",
+    "floor_depth": "attrition: depth of the plateau's floor below the chord of the compartment",
+    "condyle_bulge": "attrition: bulge of the condyle below the chord of the compartment; a worn "
+    "condyle is flat",
+    "sclerosis_femur": "brightness of the subchondral band above that of the bone beneath, femur, "
+    "in spreads of the film",
+    "sclerosis_tibia": "brightness of the subchondral band above that of the bone beneath, tibia, "
+    "in spreads of the film",
+    "FD_across": "fractal dimension of the trabecular bone along the joint line (vertical "
+    "trabeculae); films of 0.2 mm per pixel or finer",
+    "FD_down": "fractal dimension of the trabecular bone along the tibia (horizontal trabeculae); "
+    "films of 0.2 mm per pixel or finer",
+    "JSW_share": "medial mean joint space divided by the sum of both compartments",
+    "KL_grade": "KL grade that the model suggests: support, not a diagnosis; withheld when "
+    "uncertain",
 }
 
 TERMS: Mapping[str, str] = {
@@ -129,6 +151,7 @@ UNITS: Mapping[str, str] = {"mm^2": "mm²", "mm^3": "mm³", "deg": "°", "ratio"
 
 _FIXED = re.compile(r"n?fJSW_\d+")
 _ORDERED = re.compile(r"OV(\d+)")
+_GRADE = re.compile(r"KL_P([0-4])")
 
 
 def region_meaning(region: str) -> str:
@@ -151,6 +174,8 @@ def quantity_meaning(quantity: str) -> str:
             f"number {ordered[1]} of the changes of mean thickness of the 16 femorotibial "
             "subregions, sorted for each knee from most loss (1) to most gain (16)"
         )
+    if grade := _GRADE.fullmatch(quantity):
+        return f"probability of KL grade {grade[1]} by the model: support, not a diagnosis"
     if quantity in QUANTITIES:
         return QUANTITIES[quantity]
     plain = quantity.removeprefix("n")

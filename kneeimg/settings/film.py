@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from kneeimg.settings.base import Settings
+from kneeimg.settings.kl_support import KlSupportSettings
 
 
 class JointSpaceSettings(Settings):
@@ -51,6 +52,7 @@ class FilmSettings(Settings):
     """
 
     joint_space: JointSpaceSettings = JointSpaceSettings()
+    kl_support: KlSupportSettings = KlSupportSettings()
     check_polarity: bool = Field(True, description="correct a film that is dark where dense")
     check_fibula: bool = Field(True, description="compare the side with the fibula in view")
     femoral_width_mm: tuple[float, float] = Field(

@@ -23,6 +23,8 @@ MENISCI = "MENISCUS"
 T2 = "T2 RELAXATION TIME"
 JOINT_SPACE = "RADIOGRAPHIC JOINT SPACE"
 ALIGNMENT = "RADIOGRAPHIC ALIGNMENT"
+KL_FEATURES = "RADIOGRAPHIC KL SUPPORT FEATURES"
+KL_SUPPORT = "RADIOGRAPHIC KL SUPPORT"
 
 _NOMENCLATURE = "doi:10.1016/j.joca.2006.03.005"
 _THICKNESS = "doi:10.1016/j.joca.2010.02.010"
@@ -31,6 +33,9 @@ _MENISCUS = "doi:10.1186/1471-2474-12-248"
 _FILM_FRAME = "PMC5624356"
 _FILM_WIDTH = "PMC2937275"
 _ORDERED_VALUES = "PMID 21338702"
+_ATLAS = "doi:10.1016/j.joca.2006.11.009"
+_KELLGREN = "doi:10.1136/ard.16.4.494"
+_TEXTURE = "doi:10.1243/09544119JEIM436"
 OWN = "kneeimg"
 
 
@@ -270,6 +275,57 @@ _QUANTITIES: Mapping[str, _Quantity] = {
         {
             "thinning_score": ("THIN", "thinning score"),
             "thickening_score": ("THCK", "thickening score"),
+        },
+    ),
+    **_quantities(
+        121,
+        KL_FEATURES,
+        _ATLAS,
+        {
+            "JSN": ("JSNR", "joint-space narrowing"),
+            "osteophyte_femur": ("OSFL", "femoral osteophyte"),
+            "nosteophyte_femur": ("OSFN", "femoral osteophyte / femoral width"),
+            "osteophyte_femur_area": ("OSFA", "area of femoral osteophyte"),
+            "osteophyte_tibia": ("OSTL", "tibial osteophyte"),
+            "nosteophyte_tibia": ("OSTN", "tibial osteophyte / femoral width"),
+            "osteophyte_tibia_area": ("OSTA", "area of tibial osteophyte"),
+            "floor_depth": ("FLDP", "depth of plateau floor"),
+            "nfloor_depth": ("FLDN", "depth of plateau floor / femoral width"),
+            "condyle_bulge": ("CDBU", "bulge of condyle"),
+            "ncondyle_bulge": ("CDBN", "bulge of condyle / femoral width"),
+        },
+    ),
+    **_quantities(
+        132,
+        KL_FEATURES,
+        _KELLGREN,
+        {
+            "sclerosis_femur": ("SCLF", "femoral subchondral sclerosis index"),
+            "sclerosis_tibia": ("SCLT", "tibial subchondral sclerosis index"),
+        },
+    ),
+    **_quantities(
+        134,
+        KL_FEATURES,
+        _TEXTURE,
+        {
+            "FD_across": ("FDAC", "fractal dimension of trabeculae, across"),
+            "FD_down": ("FDDN", "fractal dimension of trabeculae, down"),
+        },
+    ),
+    **_quantities(
+        136,
+        KL_FEATURES,
+        OWN,
+        {"JSW_share": ("JSWS", "medial share of joint space")},
+    ),
+    **_quantities(
+        141,
+        KL_SUPPORT,
+        _KELLGREN,
+        {
+            **{f"KL_P{grade}": (f"KLP{grade}", f"P(KL = {grade}), support") for grade in range(5)},
+            "KL_grade": ("KLGR", "suggested KL grade, support"),
         },
     ),
 }

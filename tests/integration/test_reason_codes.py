@@ -63,6 +63,12 @@ PROOFS = {
         "test_a_second_search_that_ends_elsewhere_refuses",
     ),
     "MARGIN_UNCERTAIN": ("measure/test_joint_space.py", "test_unsure_margins_are_flagged"),
+    "COARSE_PIXELS": ("measure/test_kl_features.py", "test_coarse_pixels_show_no_trabeculae"),
+    "KL_UNCERTAIN": ("measure/test_kl_model.py", "test_flat_probabilities_are_uncertain"),
+    "KL_OUT_OF_RANGE": (
+        "measure/test_kl_model.py",
+        "test_a_film_outside_the_training_range_says_so_and_counts_as_its_edge",
+    ),
     "NO_LATERALITY": (_SERIES, "test_side_missing"),
     "LATERALITY_CONFLICT": (_SERIES, "test_side_tags_that_disagree"),
     "SUBJECT_MISMATCH": (_PLANS, "test_stranger_is_refused_without_his_number"),

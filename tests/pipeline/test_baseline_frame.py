@@ -14,7 +14,7 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.core.radiograph import Radiograph, SpacingSource
 from kneeimg.errors import InputError, ReasonCode
 from kneeimg.io.atomic import write_json
-from kneeimg.io.margins import margins_from_json, margins_to_json
+from kneeimg.io.margins import margins_from_json, margins_to_json, spacing_from_json
 from kneeimg.measure.joint_space import measure_joint_space
 from kneeimg.phantoms.film import FilmKnee, FilmSetup, exact_margins
 from kneeimg.pipeline.baseline_frame import BASELINE_WIDTH, in_baseline_frame
@@ -53,7 +53,8 @@ def followup(tmp_path: Path) -> tuple[tuple[Measurement, ...], Path]:
 
 def test_margins_are_read_as_they_were_written() -> None:
     margins = exact_margins(replace(KNEE, beam_angle_deg=4.0), SETUP)
-    again, spacing = margins_from_json(margins_to_json(margins, FILM))
+    values = margins_to_json(margins, FILM)
+    again, spacing = margins_from_json(values), spacing_from_json(values)
     assert spacing == FILM.spacing_mm
     assert named(measured(again)) == named(measured(margins))
     with pytest.raises(InputError):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_support import KlSupport
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.radiograph import SpacingSource
-from kneeimg.errors import ReasonCode
+from kneeimg.errors import Finding, ReasonCode
 from kneeimg.measure.joint_space import measure_joint_space
 from kneeimg.phantoms.film import FilmKnee, FilmPhantom, FilmSetup, knee_film
 from kneeimg.report.figures.film import film_figure, film_panel, value_text
@@ -120,3 +121,21 @@ def test_a_value_that_is_absent_is_never_a_number():
     absent = Measurement.missing("knee", "TPA", "deg", ReasonCode.BONE_CUT_BY_VIEW)
     assert value_text(absent) == "not measured: BONE_CUT_BY_VIEW"
     assert value_text(None) == "not measured"
+
+
+def test_kl_support_is_drawn_as_bars_and_called_support(phantom):
+    rows = measure_joint_space(phantom.margins, phantom.radiograph.spacing_mm)
+    parts = {"medial_JSN": 0.8, "knee_JSW_share": -0.3}
+    support = KlSupport((0.05, 0.10, 0.55, 0.25, 0.05), 2, parts)
+    figure = film_figure(phantom.radiograph, phantom.margins, rows, support=support)
+    bars = figure.axes[2]
+    assert [bar.get_height() for bar in bars.patches] == list(support.probabilities)
+    assert "KL support, not a diagnosis" in texts_of(figure)
+    assert "suggested: KL 2" in texts_of(figure)
+    assert "+0.80  medial narrowing" in texts_of(figure)
+    doubt = Finding(ReasonCode.KL_UNCERTAIN, "no grade stands out")
+    unsure = replace(support, grade=None, findings=(doubt,))
+    texts = texts_of(film_figure(phantom.radiograph, phantom.margins, rows, support=unsure))
+    assert "uncertain: no grade is suggested" in texts
+    assert "no grade stands out" in texts
+    assert not any("suggested: KL" in text for text in texts)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_support import KlSupport
 from kneeimg.core.margins import Compartment, JointMargins
 from kneeimg.core.measurement import Measurement, Status
 from kneeimg.core.radiograph import Radiograph
@@ -23,6 +24,7 @@ from kneeimg.report.figures.canvas import (
     write_heading,
     write_scale_bar_px,
 )
+from kneeimg.report.figures.kl_support import draw_kl_support
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +59,7 @@ def film_panel(
     measurements: Sequence[Measurement] = (),
     *,
     title: str = "",
+    support: KlSupport | None = None,
 ) -> bytes:
     """A knee film with its margins, the frame they are measured in, and the widths beside it.
 
@@ -66,13 +69,16 @@ def film_panel(
     margins : Margins in pixels of this film; None shows the film and says that there are none.
     measurements : Rows of this knee; the profile and the key values are drawn from them.
     title : Heading in study ids.
+    support : Drawn as bars of P(KL = 0 .. 4) with the words "support, not a diagnosis".
 
     Returns
     -------
     PNG, 1380 × 780 pixels.
     """
     with house_style():
-        return png_bytes(film_figure(radiograph, margins, measurements, title=title))
+        return png_bytes(
+            film_figure(radiograph, margins, measurements, title=title, support=support)
+        )
 
 
 def film_figure(
@@ -81,6 +87,7 @@ def film_figure(
     measurements: Sequence[Measurement] = (),
     *,
     title: str = "",
+    support: KlSupport | None = None,
 ) -> Figure:
     """The figure that :func:`film_panel` writes."""
     figure = new_figure(_WIDTH_PX, _HEIGHT_PX)
@@ -104,8 +111,10 @@ def film_figure(
     _write_side(axes, radiograph, side)
     column_mm = None if radiograph.spacing_mm is None else radiograph.spacing_mm[1]
     write_scale_bar_px(axes, column_mm, _NO_MM, palette.LIGHT_INK)
-    _draw_profile(figure.add_axes((0.645, 0.50, 0.335, 0.40)), rows)
+    _draw_profile(figure.add_axes((0.645, 0.59, 0.335, 0.31)), rows)
     _write_key_values(figure, rows, radiograph)
+    if support is not None:
+        draw_kl_support(figure, support)
     name = f"{side} knee" if side is not None else "side unknown"
     write_heading(figure, title or "Knee film", name)
     return figure
@@ -341,7 +350,7 @@ def _write_key_values(
     figure: Figure, rows: Mapping[tuple[str, str], Measurement], radiograph: Radiograph
 ) -> None:
     """The main values as a short table under the profile."""
-    top, step = 0.385, 0.0345
+    top, step = 0.505, 0.0305
     for number, (region, quantity, name) in enumerate(_KEY_ROWS):
         y = top - number * step
         figure.text(0.605, y, name, fontsize=9.5, color=palette.QUIET_INK)

@@ -1,0 +1,76 @@
+"""KL support on the way from a film file to rows, files and the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from kneeimg.cli import app
+from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_support import KlSupport
+from kneeimg.core.measurement import Status
+from kneeimg.io.kl_model import shipped_kl_model
+from kneeimg.measure.kl_features import planned_kl
+from kneeimg.phantoms.film import FilmKnee, FilmSetup, knee_film
+from kneeimg.pipeline.film import MeasuredFilm, measure_film
+from kneeimg.pipeline.planned import complete, planned_rows
+from kneeimg.settings.film import FilmSettings
+from kneeimg.settings.study import StageSettings
+
+KNEE = FilmKnee(side=Side.LEFT, medial_jsw_mm=3.0)
+
+
+@pytest.fixture(scope="module")
+def film() -> MeasuredFilm:
+    phantom = knee_film(KNEE, FilmSetup(pixel_mm=0.3))
+    return measure_film(phantom.radiograph, Side.LEFT, FilmSettings())
+
+
+def test_the_rows_of_a_film_are_the_planned_ones(film: MeasuredFilm) -> None:
+    planned = planned_rows("film", StageSettings())
+    rows = complete(film.measurements, planned)
+    assert [(row.region, row.quantity, row.unit) for row in rows] == list(planned)
+    assert set(planned_kl()) <= set(planned)
+
+
+def test_the_grade_rows_say_what_the_support_says(film: MeasuredFilm) -> None:
+    rows = {row.name: row for row in film.measurements}
+    chances = [rows[f"knee_KL_P{grade}"].value for grade in range(5)]
+    assert chances == list(film.support.probabilities)
+    assert sum(chances) == pytest.approx(1.0)
+    grade = rows["knee_KL_grade"]
+    assert (grade.status is Status.OK) == film.support.certain
+    codes = {finding.code for finding in film.support.findings}
+    assert codes <= set(rows["knee_KL_P0"].flags)
+    assert film.support.model_sha256 == shipped_kl_model().sha256
+    assert set(film.support.contributions) == {f.name for f in shipped_kl_model().features}
+
+
+def test_a_phantom_is_unlike_the_training_films_and_the_answer_says_so(film: MeasuredFilm) -> None:
+    # no trabeculae, no patella, no soft tissue folds: no grade may be suggested
+    assert isinstance(film.support, KlSupport)
+    assert film.support.outside
+    assert film.support.grade is None
+
+
+def test_the_command_prints_and_writes_it(tmp_path: Path) -> None:
+    image = knee_film(KNEE, FilmSetup(pixel_mm=0.3)).radiograph.image
+    path = tmp_path / "film.png"
+    grey = 255 * (image - image.min()) / np.ptp(image)
+    Image.fromarray(grey.astype(np.uint8)).save(path)
+    out = tmp_path / "out"
+    found = CliRunner().invoke(
+        app, ["measure", "film", str(path), "--side", "left", "--json", "-o", str(out)]
+    )
+    assert found.exit_code == 0, found.output
+    printed = json.loads(found.output)["kl_support"]
+    (written,) = out.glob("*kl_support.json")
+    assert json.loads(written.read_text()) == printed
+    assert printed["notice"] == "Support, not a diagnosis."
+    plain = CliRunner().invoke(app, ["measure", "film", str(path), "--side", "left"])
+    assert "KL support, not a diagnosis: KL0" in plain.output
