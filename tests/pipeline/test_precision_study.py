@@ -179,9 +179,7 @@ def run_precision(results: Path, pairs: Path, table: Path) -> None:
     assert done.exit_code == 0, done.output
 
 
-def test_the_log_of_the_results_names_the_table(
-    results: Path, pairs: Path, tmp_path: Path
-) -> None:
+def test_the_log_of_the_results_names_the_table(results: Path, pairs: Path, tmp_path: Path) -> None:
     table = tmp_path / "precision.csv"
     run_precision(results, pairs, table)
     (entry,) = AuditLog(results).entries()
