@@ -42,6 +42,7 @@ def main() -> int:
     bone = femur_of(args.labels)
     rng = np.random.default_rng(20)
     errors, seconds = [], []
+    peer_errors, peer_seconds = [], []
     for number in range(args.pairs):
         baseline = noisy(bone, rng)
         followup, truth = moved(cut(noisy(bone, rng)), rng)
@@ -53,12 +54,31 @@ def main() -> int:
         if number < args.peer_pairs:
             start = time.process_time()
             peer = simpleitk_rigid(followup, baseline)
-            peer_um = motion_error_um(peer, truth, followup)
-            line += f"   SimpleITK {peer_um:6.1f} um  {time.process_time() - start:5.2f} s"
+            peer_seconds.append(time.process_time() - start)
+            peer_errors.append(motion_error_um(peer, truth, followup))
+            line += f"   SimpleITK {peer_errors[-1]:6.1f} um  {peer_seconds[-1]:5.2f} s"
         print(line, flush=True)
     print(f"{len(bone.vertices)} vertices; motion error median {np.median(errors):.1f} um,")
     print(f"worst {max(errors):.1f} um; CPU seconds median {np.median(seconds):.2f}")
+    if peer_errors:
+        show_beside(errors, seconds, peer_errors, peer_seconds)
     return 0
+
+
+def show_beside(
+    errors: list[float], seconds: list[float], peer_errors: list[float], peer_seconds: list[float]
+) -> None:
+    """Both programs on the pairs that both registered: one pair says little, errors are random."""
+    n = len(peer_errors)
+    ratio = np.median(np.array(peer_seconds) / np.array(seconds[:n]))
+    own, peer = np.array(errors[:n]), np.array(peer_errors)
+    print(f"same {n} pairs, median / root mean square: kneeimg {np.median(own):.1f} /")
+    print(f"{_rms(own):.1f} um, SimpleITK {np.median(peer):.1f} / {_rms(peer):.1f} um;")
+    print(f"SimpleITK takes {ratio:.1f} times as long (median of the pairs)")
+
+
+def _rms(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def femur_of(labels: Path | None) -> Surface:

@@ -95,3 +95,44 @@ def recorded(
         hashes = {path.name: sha256_file(path) for path in inputs if path.is_file()}
         yield detail
         log.append(what, why=why, inputs=hashes, outputs=derived.written(), detail=detail)
+
+
+def record_table(
+    out: Path, what: str, files: Sequence[Path], *, user: str = "", inputs: Sequence[Path] = ()
+) -> None:
+    """Record a table that was made from results and may lie anywhere.
+
+    Parameters
+    ----------
+    out : Results folder that it was made from. While that is locked, so is its log: the entry then
+        goes into a log beside the table.
+    what : Kind of event, such as "precision.written".
+    files : What was written. Below the folder of the log they are outputs, which `audit verify`
+        compares from now on; elsewhere they stand in `detail` with their hashes.
+    user, inputs : As in :func:`recorded`.
+
+    Raises
+    ------
+    OutputError
+        AUDIT_BROKEN, or the log cannot be written.
+    """
+    home = files[0].parent if (out / LOCK_FILE).exists() else out
+    log = AuditLog(home, user)
+    log.entries()
+    hashes = {path: sha256_file(path) for path in files}
+    inside = {path: _below(path, home) for path in files}
+    log.append(
+        what,
+        inputs={path.name: sha256_file(path) for path in inputs if path.is_file()},
+        outputs={name: hashes[path] for path, name in inside.items() if name},
+        detail={
+            "results": out.name,
+            "elsewhere": {path.name: hashes[path] for path, name in inside.items() if not name},
+        },
+    )
+
+
+def _below(path: Path, folder: Path) -> str:
+    """Path below a folder, with slashes; empty when it lies elsewhere."""
+    full, root = path.resolve(), folder.resolve()
+    return full.relative_to(root).as_posix() if full.is_relative_to(root) else ""

@@ -22,12 +22,18 @@ from kneeimg.core.audit_history import (
     scan_subject,
 )
 from kneeimg.core.measurement import Status
-from kneeimg.errors import Finding, InputError, OutputError, ReasonCode, StudyError
+from kneeimg.errors import Finding, OutputError, ReasonCode, StudyError
 from kneeimg.io.audit_log import AuditLog, broken
 from kneeimg.io.exclusive import only_writer
 from kneeimg.io.freeze import require_reason, require_results, require_unlocked
 from kneeimg.io.results import KneeRecord
-from kneeimg.io.tables import DISPOSITION_COLUMNS, csv_text, write_csv, write_parquet
+from kneeimg.io.tables import (
+    DISPOSITION_COLUMNS,
+    csv_text,
+    read_parquet,
+    write_csv,
+    write_parquet,
+)
 from kneeimg.pipeline.cases import CaseReport
 
 EXCLUSIONS_FILE = "exclusions.csv"
@@ -200,22 +206,11 @@ def _renew_list(out: Path, log: AuditLog) -> None:
 
 def _rewrite(stem: Path, blank: Callable[[Row], Row]) -> list[Row]:
     """Both forms of a table, row by row; the rows, or none if there is no such table."""
-    import pyarrow.parquet as pq
-
     path = stem.with_suffix(".parquet")
     if not path.is_file():
         return []
-    try:
-        table = pq.read_table(path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "a result table cannot be read",
-            code=ReasonCode.OUTPUT_CHANGED,
-            where=path.name,
-            found=type(error).__name__,
-        ) from error
-    columns = tuple(table.column_names)
-    rows = [blank(row) for row in table.to_pylist()]
+    columns, found = read_parquet(path)
+    rows = [blank(row) for row in found]
     write_csv(stem.with_suffix(".csv"), columns, rows)
     write_parquet(path, columns, rows)
     return rows

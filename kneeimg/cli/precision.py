@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import echo_json, refusals, show_finding, table
+from kneeimg.cli.frame import User, echo_json, refusals, show_finding, table
 from kneeimg.errors import StudyError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def precision(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the repeatability study.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    user: User = "",
 ) -> None:
     """Repeatability from repeated scans: RMS SD, CV, SDC95, ICC and Bland-Altman limits.
 
@@ -82,11 +83,31 @@ def precision(
             result = precision_of_results(
                 out, pairs=pairs, study_file=study, study=name, date=today
             )
-        written = write_result(result, to)
+        if out is None:  # values of another program: there is no log to write into
+            written = write_result(result, to)
+        else:
+            written = _write_recorded(result, to, out, user, [p for p in (pairs, study) if p])
     _show(result, as_json)
     if not as_json:
         typer.echo(f"wrote {', '.join(str(path) for path in written)}")
         typer.echo("For research. Not for diagnosis.")
+
+
+def _write_recorded(
+    result: PrecisionResult, to: Path, out: Path, user: str, inputs: list[Path]
+) -> list[Path]:
+    """Write the table, and the line about it into the audit log."""
+    from kneeimg.batch.derived import record_table
+    from kneeimg.io.exclusive import only_writer
+    from kneeimg.io.freeze import require_unlocked
+    from kneeimg.pipeline.precision import write_result
+
+    with only_writer(out):
+        if to.resolve().is_relative_to(out.resolve()):
+            require_unlocked(out)
+        written = write_result(result, to)
+        record_table(out, "precision.written", written, user=user, inputs=inputs)
+    return written
 
 
 def _show(result: PrecisionResult, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kneeimg.errors import Finding
+from kneeimg.errors import Finding, InputError, ReasonCode
 from kneeimg.io.atomic import write_bytes, write_text
 from kneeimg.io.results import KneeRecord
 
@@ -256,6 +256,30 @@ def write_parquet(
     buffer = io.BytesIO()
     pq.write_table(pa.table(arrays, names=list(columns)), buffer, compression="zstd")
     write_bytes(path, buffer.getvalue())
+
+
+def read_parquet(path: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Columns and rows of a result table.
+
+    Raises
+    ------
+    InputError
+        OUTPUT_CHANGED when the table is not there or cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            "a result table cannot be read",
+            code=ReasonCode.OUTPUT_CHANGED,
+            where=path.name,
+            found=type(error).__name__,
+            action="run again: the tables are then written anew",
+        ) from error
+    return tuple(table.column_names), table.to_pylist()
 
 
 def _column(name: str, rows: Sequence[Row], floats: frozenset[str]) -> list[Any]:

@@ -39,16 +39,14 @@ CARTILAGE = "ThCtAB_aMe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepeatedValue:
-    """One quantity of one knee at one of its repeated scans, measured on its own.
+class Repeated:
+    """One quantity of one knee, from its repeated scans.
 
     Attributes
     ----------
     kind, method, region, quantity, unit : As in the measurements.
     sample : Who or what was repeated.
     participant, side : Whose knee.
-    scan : Which of the scans; they are compared in the order in which they are given.
-    value : Finite.
     """
 
     kind: str
@@ -59,13 +57,25 @@ class RepeatedValue:
     sample: str
     participant: str
     side: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatedValue(Repeated):
+    """A quantity at one of the repeated scans, measured on its own.
+
+    Attributes
+    ----------
+    scan : Which of the scans; they are compared in the order in which they are given.
+    value : Finite.
+    """
+
     scan: str
     value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepeatedChange:
-    """The change of one quantity from the first to another scan of an unchanged knee.
+class RepeatedChange(Repeated):
+    """The change of a quantity from the first to another scan of an unchanged knee.
 
     Attributes
     ----------
@@ -73,14 +83,6 @@ class RepeatedChange:
     change : Finite. For a spread over points (always positive) its root mean square.
     """
 
-    kind: str
-    method: str
-    region: str
-    quantity: str
-    unit: str
-    sample: str
-    participant: str
-    side: str
     baseline: float
     followup: float
     change: float

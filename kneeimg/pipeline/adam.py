@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from kneeimg import __version__
 from kneeimg.core.anatomy import Side
 from kneeimg.core.dataset import DatasetDescription
-from kneeimg.errors import InputError, ReasonCode
 from kneeimg.io.adam import SUFFIXES, write_dataset
 from kneeimg.io.atomic import output_errors, write_json
 from kneeimg.io.dataset_files import DEFINE, NO_TIME
 from kneeimg.io.results import read_json
+from kneeimg.io.tables import read_parquet
 from kneeimg.pipeline.parameters import definition_of
 from kneeimg.settings.study import StudyFile, VisitWindow
 from kneeimg.trial.adam import AdamStudy, adknee, parameters_of, variables_of
@@ -133,8 +133,8 @@ def adam_from_results(
         OUTPUT_CHANGED when a table is not there or cannot be read.
     """
     study = study or _study_from_json(read_json(out / ADAM_FOLDER / STUDY_FILE))
-    measurements = _read_table(out / "tables" / "measurements.parquet")
-    changes = _read_table(out / "tables" / "change.parquet")
+    _, measurements = read_parquet(out / "tables" / "measurements.parquet")
+    _, changes = read_parquet(out / "tables" / "change.parquet")
     return adknee(measurements, changes, study, arms, arm_order), study
 
 
@@ -147,23 +147,6 @@ def write_unblinded_adknee(known: Unblinded) -> tuple[Path, ...]:
         return ()
     frame, study = adam_from_results(known.out, known.arms, known.order)
     return write_adam(known.target / UNBLINDED_FOLDER, frame, study)
-
-
-def _read_table(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            "a result table cannot be read",
-            code=ReasonCode.OUTPUT_CHANGED,
-            where=path.name,
-            found=type(error).__name__,
-            action="run again: the tables are then written anew",
-        ) from error
-    return rows
 
 
 def _study_to_json(study: AdamStudy) -> dict[str, Any]:

@@ -154,6 +154,8 @@ def test_the_whole_trial_has_its_size_and_its_faults():
     assert len(scans) == 25 * 5 - 2 + len(repeats)
     assert all(s.visit.name == "BL" and 0 < s.day <= s.visit.window_days for s in repeats)
     assert {p.fault for p in FULL.planted} == set(Fault)
+    # two faults on one person hide each other: without its baseline no drift can be named
+    assert len({p.participant for p in FULL.planted}) == len(FULL.planted)
     assert not [s for s in scans if s.person.participant == "P07" and s.visit.name in LATER]
 
 

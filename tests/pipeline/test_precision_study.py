@@ -18,7 +18,10 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.visit import Visit
 from kneeimg.errors import InputError, ReasonCode, StudyError
-from kneeimg.io.atomic import staging_folder, write_json
+from kneeimg.io.atomic import sha256_file, staging_folder, write_json
+from kneeimg.io.audit_log import AuditLog
+from kneeimg.io.audit_verify import verify_audit
+from kneeimg.io.freeze import lock_results
 from kneeimg.io.precision import header_path, read_precision
 from kneeimg.io.results import DESCRIPTION, KneeRecord, knee_file, record_to_json, scan_folder
 from kneeimg.pipeline.planned import planned_rows, row_context
@@ -168,6 +171,51 @@ def test_the_command_and_the_run_that_uses_its_table(
     as_json = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert as_json["header"]["kind"] == "retest"
     assert len(as_json["rows"]) == len(known.rows)
+
+
+def run_precision(results: Path, pairs: Path, table: Path) -> None:
+    command = ["precision", str(results), "--pairs", str(pairs), "-o", str(table)]
+    done = CliRunner().invoke(app, [*command, "--user", "Dr B"])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_log_of_the_results_names_the_table(results: Path, pairs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "precision.csv"
+    run_precision(results, pairs, table)
+    (entry,) = AuditLog(results).entries()
+    assert (entry.what, entry.who["stated"]) == ("precision.written", "Dr B")
+    assert entry.inputs == {"pairs.csv": sha256_file(pairs)}
+    assert entry.outputs == {}  # it lies elsewhere: verify cannot compare it
+    assert entry.detail["elsewhere"]["precision.csv"] == sha256_file(table)
+    assert set(entry.detail["elsewhere"]) == {"precision.csv", "precision.json", "precision.png"}
+
+
+def test_a_table_among_the_results_is_verified(results: Path, pairs: Path) -> None:
+    table = results / "tables" / "precision.csv"
+    table.parent.mkdir()
+    run_precision(results, pairs, table)
+    changed = [f.where for f in verify_audit(results).problems if f.where.startswith("tables")]
+    assert changed == []
+    table.write_text(table.read_text() + "\n")
+    changed = [f.where for f in verify_audit(results).problems if f.where.startswith("tables")]
+    assert changed == ["tables/precision.csv"]
+
+
+def test_locked_results_keep_their_log(results: Path, pairs: Path, tmp_path: Path) -> None:
+    lock_results(results, "database lock")
+    before = AuditLog(results).path.read_bytes()
+    table = tmp_path / "elsewhere" / "precision.csv"
+    table.parent.mkdir()
+    run_precision(results, pairs, table)
+    assert AuditLog(results).path.read_bytes() == before
+    (entry,) = AuditLog(table.parent).entries()
+    assert set(entry.outputs) == {"precision.csv", "precision.json", "precision.png"}
+    assert entry.detail["results"] == results.name
+    inside = ["precision", str(results), "--pairs", str(pairs), "-o", str(results / "p.csv")]
+    done = CliRunner().invoke(app, inside)
+    assert done.exit_code == 4
+    assert "LOCKED" in done.output
+    assert not (results / "p.csv").exists()
 
 
 def test_a_plain_table_of_values(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.core.precision import PrecisionHeader, PrecisionRow, PrecisionStudy, StudyKind
 from kneeimg.core.visit import Visit
 from kneeimg.errors import ReasonCode, StudyError
+from kneeimg.io.atomic import canonical_json, sha256_text
 from kneeimg.io.precision import header_path, read_precision, write_precision
 from kneeimg.io.results import KneeRecord
 from kneeimg.longitudinal.ordered import planned_ordered
@@ -222,3 +223,20 @@ def test_the_shipped_table_holds_and_says_that_it_is_simulated() -> None:
 def used_with(table: PrecisionStudy, kind: str, method: str) -> Repeatability:
     row = Measurement("any", "ThCtAB_aMe", 1.0, "mm", method=method)
     return repeatability_for(table, kind, [((row,), ""), ((row,), "")], SETTINGS)
+
+
+#: Hash of every default that decides how well scans repeat, for each release (major and minor).
+DEFAULTS_OF = {"0.1": "0db3784910af8dd7"}
+
+
+def test_the_defaults_that_a_table_takes_for_granted_belong_to_the_release() -> None:
+    """A table keeps only settings that differ from the defaults, so these may not move unseen.
+
+    Fails when such a default changes: raise the minor version, make the shipped table anew with
+    scripts/simulate_retest.py and add the new release here. A setting that is new and off by
+    default changes the hash as well; then only the hash here is renewed.
+    """
+    stages = {"morphometry", "change", "film"}
+    content = SETTINGS.model_dump(mode="json", include=stages)
+    release = ".".join(__version__.split(".")[:2])
+    assert sha256_text(canonical_json(content))[:16] == DEFAULTS_OF[release]
