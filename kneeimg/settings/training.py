@@ -106,8 +106,8 @@ class TrainingSettings(Settings):
     patch : Voxels of the fine network's window.
     simulated_coarse : Share of scans whose coarse classes are the truth, disturbed, instead of
         the coarse network's own.
-    dice : Weight of the Dice loss beside cross-entropy. It finds small tissues soon but draws them
-        too large; end a training with 0.
+    edge_steps : The last iterations, which learn from cross-entropy alone. Dice, which counts
+        beside it until then, finds small tissues soon but draws them too large.
     precision : Arithmetic inside the network.
     save_every : Iterations between checkpoints.
     pose, scan, optimiser : The parts.
@@ -122,7 +122,7 @@ class TrainingSettings(Settings):
     coarse_size: tuple[int, int, int] = (80, 96, 96)
     patch: tuple[int, int, int] = (40, 96, 96)
     simulated_coarse: Share = 0.3
-    dice: Annotated[float, Field(ge=0)] = 1.0
+    edge_steps: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16"] = "bf16"
     save_every: Annotated[int, Field(ge=1)] = 200
     pose: PoseSettings = PoseSettings()
@@ -131,8 +131,8 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _ends(self) -> TrainingSettings:
-        if self.optimiser.cool_down > self.iterations:
-            raise ValueError("cool_down is longer than the training")
+        if max(self.optimiser.cool_down, self.edge_steps) > self.iterations:
+            raise ValueError("cool_down or edge_steps is longer than the training")
         return self
 
 

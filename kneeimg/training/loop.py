@@ -124,7 +124,9 @@ class Trainer:
             self._device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"
         ):
             logits = self._stepper(batch.input)
-        loss = segmentation_loss(logits, batch.target, batch.unknown, dice=self.settings.dice)
+        loss = segmentation_loss(
+            logits, batch.target, batch.unknown, dice=dice_weight(self.iteration, self.settings)
+        )
         if not bool(torch.isfinite(loss)):
             self._stop_with_batch(batch, float(loss.detach()))
         torch.autograd.backward(loss)
@@ -203,6 +205,16 @@ def learning_rate(iteration: int, settings: TrainingSettings) -> float:
     if left <= chosen.cool_down:
         return rate * left / chosen.cool_down
     return rate
+
+
+def dice_weight(iteration: int, settings: TrainingSettings) -> float:
+    """1, and 0 in the last `edge_steps`.
+
+    >>> chosen = TrainingSettings(stage="fine", iterations=10, edge_steps=3)
+    >>> [dice_weight(n, chosen) for n in (0, 6, 7, 9)]
+    [1.0, 1.0, 0.0, 0.0]
+    """
+    return 0.0 if iteration >= settings.iterations - settings.edge_steps else 1.0
 
 
 def batch_dice(logits: Tensor, target: Tensor) -> tuple[float, ...]:
