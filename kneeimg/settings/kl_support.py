@@ -14,10 +14,10 @@ class KlSupportSettings(Settings):
     """
 
     medial_normal: float = Field(
-        0.035, gt=0, lt=0.2, description="normal least medial joint space / femoral width"
+        0.038, gt=0, lt=0.2, description="normal least medial joint space / femoral width"
     )
     lateral_normal: float = Field(
-        0.056, gt=0, lt=0.2, description="normal least lateral joint space / femoral width"
+        0.054, gt=0, lt=0.2, description="normal least lateral joint space / femoral width"
     )
     least_probability: float = Field(
         0.40, ge=0.2, le=1, description="least probability of the likeliest grade"
