@@ -76,7 +76,7 @@ def waterfall_figure(
     quiet_axes(axes)
     arms = _mark_groups(axes, bars, groups or {})
     figure.legend(handles=_handles(bars, arms, sdc if has_band else math.nan, unit),
-                  loc="upper left", bbox_to_anchor=(0.865, 0.84), frameon=False, fontsize=8.5,
+                  loc="upper right", bbox_to_anchor=(0.998, 0.84), frameon=False, fontsize=8.0,
                   labelcolor=palette.INK)  # fmt: skip
     return figure
 
