@@ -34,7 +34,8 @@ _CONSEQUENCES: Mapping[Fault, frozenset[str]] = {
 }
 
 #: (code, region or quantity): what no phantom can show. It has no menisci, its bones end at the
-#: border of the picture, and its films have no rim of the plateau.
+#: border of the picture, its films have no rim of the plateau, and its bones look like those of no
+#: film that KL support learned from.
 _NOT_DRAWN = frozenset(
     {
         (ReasonCode.TISSUE_MISSING.value, "MM"),
@@ -45,6 +46,8 @@ _NOT_DRAWN = frozenset(
         (ReasonCode.MARGIN_UNCERTAIN.value, "rim_distance"),
     }
 )
+#: The same wherever it is said, of scan or value.
+_UNLIKE_ANY_FILM = frozenset({ReasonCode.KL_OUT_OF_RANGE.value, ReasonCode.KL_UNCERTAIN.value})
 
 
 @dataclass(frozen=True, order=True)
@@ -128,7 +131,8 @@ def check_demo(trial: DemoTrial, tables: DemoTables) -> DemoCheck:
 def scan_flags(disposition: pd.DataFrame) -> Iterator[Flag]:
     """Scans that were not simply measured."""
     for row in disposition.to_dict("records"):
-        if row["status"] != "measured" or row["code"]:
+        remark = "" if row["code"] in _UNLIKE_ANY_FILM else row["code"]
+        if row["status"] != "measured" or remark:
             code = row["code"] or row["status"]
             detail = row["message"] if row["found"] in ("", "none") else row["found"]
             yield Flag(row["participant"], row["visit"], row["kind"], code, "disposition", detail)
@@ -166,6 +170,8 @@ def _remarked(table: pd.DataFrame, columns: tuple[str, str]) -> list[dict[Any, A
 
 
 def _not_drawn(code: str, row: Mapping[Any, Any]) -> bool:
+    if code in _UNLIKE_ANY_FILM:
+        return True
     return bool({(code, row["region"]), (code, row["quantity"])} & _NOT_DRAWN)
 
 

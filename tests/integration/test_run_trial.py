@@ -163,7 +163,10 @@ def test_layout_and_surfaces(done) -> None:  # type: ignore[no-untyped-def]
     assert "thickness_mm" in surface.fields
     assert {p.name for p in (out / "sub-P01/ses-BL/xr").iterdir()} == {
         "manifest.json",
-        *(stem + name for name in ("margins.json", "measurements.json", "qc.png")),
+        *(
+            stem + name
+            for name in ("margins.json", "measurements.json", "kl_support.json", "qc.png")
+        ),
     }
     assert (out / "sub-P01/longitudinal/sub-P01_ses-M06_side-R_femur_change.vtp").is_file()
     assert (out / "report/index.html").is_file()
