@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +82,7 @@ def summarise(iteration: int, cases: Sequence[Case], earlier: Sequence[float]) -
         refused=sum(case.finding is not None for case in cases),
         best=False,
     )
-    best = made.score <= min(earlier, default=math.inf)
-    return Validation(made.iteration, made.dice, made.thickness_error_mm, made.refused, best)
+    return replace(made, best=made.score <= min(earlier, default=math.inf))
 
 
 class CheckpointChoice:
@@ -142,9 +141,9 @@ class CheckpointChoice:
         from kneeimg.training.validation import trial_scan
 
         for number, knee in enumerate(self._knees):
+            loaded = load_knee(knee)
             for family in self._settings.families:
-                scan = trial_scan(load_knee(knee), family, (89, number))
-                yield scan, f"{knee.path.stem}-{family}"
+                yield trial_scan(loaded, family, (89, number)), f"{knee.path.stem}-{family}"
 
     def _earlier(self) -> list[float]:
         path = self._folder / LOG

@@ -137,12 +137,11 @@ def _choice(training: Training, stage: Stage, device: torch.device) -> Checkpoin
     A fine stage without a coarse one beside it cannot be validated.
     """
     from kneeimg.pipeline.checkpoint_choice import CheckpointChoice
-    from kneeimg.training.loop import CHECKPOINT
     from kneeimg.training.pool import list_pool
 
     if stage == "coarse" or not training.config.validation.people:
         return None
-    _require_stage(training, "coarse", CHECKPOINT)
+    _last_checkpoint(training, "coarse")
     folder = training.output / stage
     return CheckpointChoice(
         training.config.validation, list_pool(training.pool), folder, device.type
@@ -249,19 +248,20 @@ def _cascade(training: Training, weights: Mapping[Stage, Mapping[str, Tensor]]) 
 
 def _best_checkpoint(training: Training, stage: Stage) -> Path:
     from kneeimg.pipeline.checkpoint_choice import BEST
-    from kneeimg.training.loop import CHECKPOINT
 
     best = training.output / stage / BEST
-    return best if best.is_file() else _require_stage(training, stage, CHECKPOINT)
+    return best if best.is_file() else _last_checkpoint(training, stage)
 
 
-def _require_stage(training: Training, stage: Stage, name: str) -> Path:
-    path = training.output / stage / name
+def _last_checkpoint(training: Training, stage: Stage) -> Path:
+    from kneeimg.training.loop import CHECKPOINT
+
+    path = training.output / stage / CHECKPOINT
     if not path.is_file():
         raise StudyError(
             "a stage was never trained",
             where=training.output.name,
-            expected=f"{stage}/{name}",
+            expected=f"{stage}/{CHECKPOINT}",
             action=f"kneeimg train CONFIG --stage {stage}",
         )
     return path
