@@ -23,6 +23,8 @@ _ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MASK_SUFFIXES = _NIFTI_SUFFIXES + _ITK_SUFFIXES
 _SOFT_STEPS = 255
+#: Voxels that are compared at once: their arrays stay in the cache.
+_BLOCK = 1 << 18
 
 
 def read_label_map(
@@ -199,10 +201,8 @@ def _mapped(
     low, high = int(whole.min()), int(whole.max())
     if low < 0 or high > 65535:
         raise _unknown(whole, scheme, where)
-    whole = whole.astype(np.uint16)
-    present = np.zeros(high + 1, dtype=bool)
-    present[whole.ravel(order="K")] = True
-    found = np.flatnonzero(present)
+    whole = whole.astype(np.uint16, copy=False)
+    found = _distinct(whole)
     if any(int(value) not in scheme.tissues for value in found):
         raise _unknown(whole, scheme, where)
     table = np.zeros(high + 1, dtype=np.uint8)
@@ -212,6 +212,16 @@ def _mapped(
     if (table[found] == found).all():  # both in the memory order of the file: no copy turned about
         return whole, whole.astype(np.uint8)
     return whole, table[whole]
+
+
+def _distinct(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Distinct values, ascending: a new one can only stand where the array changes."""
+    flat = values.ravel(order="K")
+    found = [flat[:1]]
+    for start in range(0, len(flat) - 1, _BLOCK):
+        block = flat[start : start + _BLOCK + 1]
+        found.append(block[1:][block[1:] != block[:-1]])
+    return np.unique(np.concatenate(found))
 
 
 def _unknown(values: NDArray[Any], scheme: LabelScheme, where: str) -> MaskError:

@@ -50,10 +50,13 @@ def _side_sources(
         if parts["medial"] and parts["lateral"]:
             medial = _centre_x(_any_of(values, parts["medial"]), grid)
             yield name, _side_of(medial, _centre_x(_any_of(values, parts["lateral"]), grid))
-    menisci = (tissues == Tissue.MEDIAL_MENISCUS, tissues == Tissue.LATERAL_MENISCUS)
-    yield "menisci", _side_of(_centre_x(menisci[0], grid), _centre_x(menisci[1], grid))
-    tibia, fibula = tissues == Tissue.TIBIA, tissues == Tissue.FIBULA
-    yield "fibula", _side_of(_centre_x(tibia, grid), _centre_x(fibula, grid))
+    for name, medial_of, lateral_of in (
+        ("menisci", Tissue.MEDIAL_MENISCUS, Tissue.LATERAL_MENISCUS),
+        ("fibula", Tissue.TIBIA, Tissue.FIBULA),
+    ):
+        lateral = _centre_x(tissues == lateral_of, grid)
+        if lateral is not None:  # most maps label neither: half the work
+            yield name, _side_of(_centre_x(tissues == medial_of, grid), lateral)
 
 
 def _any_of(values: NDArray[Any], wanted: list[int]) -> NDArray[np.bool_]:

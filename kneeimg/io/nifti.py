@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from kneeimg.io.content import content_uid
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown (taken as mm), m, mm, um
+
+#: Packed bytes that are unpacked at once.
+_PIECE = 1 << 16
 
 #: What nibabel raises on files that are not NIfTI or are cut short.
 READ_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, zlib.error, OverflowError)
@@ -67,7 +71,7 @@ def read_nifti(path: Path) -> NiftiFile:
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):  # NIfTI-2 is a subclass
             raise ImageFileError(f"{type(image).__name__} is not NIfTI")
-        stored = np.asanyarray(image.dataobj.get_unscaled())
+        stored = _stored(image, path)
         slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
         sform, sform_code = image.header.get_sform(coded=True)
         qform, qform_code = image.header.get_qform(coded=True)
@@ -92,6 +96,34 @@ def read_nifti(path: Path) -> NiftiFile:
     scale = _MM_PER_UNIT.get(int(image.header["xyzt_units"]) & 7, 1.0)
     affine = _LPS_TO_RAS @ np.diag([scale, scale, scale, 1.0]) @ ras
     return NiftiFile(stored, affine, slope, intercept)
+
+
+def _stored(image: Any, path: Path) -> NDArray[Any]:
+    """Values as stored; a packed file is unpacked straight into its array."""
+    proxy = image.dataobj
+    if path.suffix.lower() != ".gz":
+        return np.asanyarray(proxy.get_unscaled())
+    values = np.empty(math.prod(proxy.shape), dtype=proxy.dtype)
+    _unpack(path.read_bytes(), proxy.offset, values.view(np.uint8))
+    return values.reshape(proxy.shape, order="F")
+
+
+def _unpack(packed: bytes, offset: int, values: NDArray[np.uint8]) -> None:
+    """Fill an array with what a gzip file holds from `offset` on; its checksum is compared."""
+    into = memoryview(values)
+    filled = -offset
+    while packed and filled < len(into):  # a gzip file may have several members
+        reader = zlib.decompressobj(wbits=31)
+        for start in range(0, len(packed), _PIECE):
+            piece = reader.decompress(packed[start : start + _PIECE])
+            kept = piece[max(-filled, 0) : max(len(into) - filled, 0)]
+            into[max(filled, 0) : max(filled, 0) + len(kept)] = kept
+            filled += len(piece)
+            if reader.eof:
+                break
+        packed = reader.unused_data + packed[start + _PIECE :]
+    if filled < len(into):
+        raise EOFError(f"{filled + offset} bytes of {offset + len(into)}")
 
 
 def read_volume(path: Path, unit: Unit = "a.u.") -> Volume:

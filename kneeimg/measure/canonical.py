@@ -8,10 +8,10 @@ and whichever the side: the mirror law holds to the last bit by construction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from kneeimg.core.anatomy import Bone, Side, Tissue
 from kneeimg.core.grid import Grid, reorient_array
@@ -23,7 +23,7 @@ from kneeimg.geometry.affines import from_linear
 FloatArray = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
-_MIRROR = np.diag([-1.0, 1.0, 1.0])
+_MIRRORED = np.array([-1.0, 1.0, 1.0])
 #: A tissue "begins" at this fraction of a voxel when the region of interest is cut out.
 _PRESENT = 0.1
 
@@ -61,7 +61,7 @@ class CanonicalKnee:
     def to_patient(self, local_mm: FloatArray) -> FloatArray:
         """(..., 3) local mm to (..., 3) patient LPS+ mm."""
         patient = local_mm + self.label_map.grid.to_mm(self.start)
-        return patient @ _MIRROR if self.mirrored else patient
+        return patient * _MIRRORED if self.mirrored else patient
 
     def surface_to_patient(self, surface: Surface, frame_uid: str | None) -> Surface:
         """A local surface in the patient frame; winding follows the mirror, normals too."""
@@ -69,7 +69,7 @@ class CanonicalKnee:
         faces = surface.faces
         if self.mirrored:
             faces = np.ascontiguousarray(faces[:, ::-1])
-            fields["normals"] = fields["normals"] @ _MIRROR
+            fields["normals"] = fields["normals"] * _MIRRORED
         return Surface(self.to_patient(surface.vertices), faces, fields, frame_uid)
 
     def box_of(self, *tissues: Tissue, margin_mm: float) -> Box:
@@ -84,16 +84,20 @@ class CanonicalKnee:
             sides.append(slice(max(int(low), 0), min(int(high), count)))
         return sides[0], sides[1], sides[2]
 
-    def fraction(self, tissue: Tissue, box: Box) -> NDArray[np.float32]:
-        """Float32 fraction of the tissue inside a box, array axes contiguous."""
-        if self.label_map.probabilities is None:
-            hard: NDArray[np.float32] = np.array(
-                self.label_map.labels[box] == int(tissue), dtype=np.float32, order="C"
-            )
-            return hard
-        if tissue not in self.label_map.probabilities:
+    def amount(self, tissue: Tissue, box: Box) -> NDArray[Any]:
+        """The tissue inside a box, in C order: float32 fractions, of a hard map uint8 0 and 1."""
+        soft = self.label_map.probabilities
+        if soft is None:
+            inside = np.ascontiguousarray(self.label_map.labels[box] == int(tissue))
+            return inside.view(np.uint8)
+        if tissue not in soft:
             return np.zeros(self.label_map.labels[box].shape, dtype=np.float32)
-        return np.ascontiguousarray(self.label_map.probabilities[tissue][box], dtype=np.float32)
+        return np.ascontiguousarray(soft[tissue][box], dtype=np.float32)
+
+    def fraction(self, tissue: Tissue, box: Box) -> NDArray[np.float32]:
+        """Float32 fraction of the tissue inside a box, in C order."""
+        fraction: NDArray[np.float32] = self.amount(tissue, box).astype(np.float32, copy=False)
+        return fraction
 
     def own_index(self, index: NDArray[np.int32]) -> NDArray[np.int32]:
         """(N, 3) indices of the canonical array to those of the array that was given."""
@@ -130,7 +134,7 @@ def canonical_knee(label_map: LabelMap, side: Side) -> CanonicalKnee:
     """
     grid, mirrored = label_map.grid, side is Side.LEFT
     if mirrored:
-        grid = Grid(grid.shape, from_linear(_MIRROR) @ grid.affine, grid.frame_uid)
+        grid = Grid(grid.shape, from_linear(np.diag(_MIRRORED)) @ grid.affine, grid.frame_uid)
     axes, flips = grid.closest_lps()
     labels = _straight(reorient_array(label_map.labels, axes, flips))  # type: ignore[arg-type]
     soft = None
@@ -152,11 +156,11 @@ def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
     wanted = [tissue for bone in Bone for tissue in (bone.tissue, bone.cartilage)]
     boxes: dict[Tissue, Box] = {}
     if label_map.probabilities is None:
-        found = find_objects(label_map.labels)
-        for tissue in wanted:
-            box = found[int(tissue) - 1] if int(tissue) <= len(found) else None
+        labelled = _bounding_box(label_map.labels != 0)
+        for tissue in wanted if labelled is not None else ():
+            box = _bounding_box(label_map.labels[labelled] == int(tissue))
             if box is not None:
-                boxes[tissue] = (box[0], box[1], box[2])
+                boxes[tissue] = _shifted(box, labelled)
         return boxes
     for tissue in wanted:
         fraction = label_map.probabilities.get(tissue)
@@ -167,22 +171,40 @@ def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
 
 
 def _straight(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The array in C order; copied plane by plane, so that both orders stay in the cache."""
+    """The array in C order.
+
+    Only what is labelled is copied, plane by plane and first in the order of the source: both
+    orders stay in the cache, and no axis is walked backwards.
+    """
     if labels.flags.c_contiguous:
         return labels
-    straight = np.empty(labels.shape, dtype=labels.dtype)
-    for row in range(labels.shape[1]):
-        straight[:, row, :] = labels[:, row, :]
+    forward = tuple(slice(None, None, 1 if step > 0 else -1) for step in labels.strides)
+    straight = np.zeros(labels.shape, dtype=labels.dtype)
+    into, source = straight[forward], labels[forward]
+    box = _bounding_box(source != 0)
+    if box is not None:
+        into, source = into[box], source[box]
+        for row in range(source.shape[1]):
+            into[:, row, :] = np.ascontiguousarray(source[:, row, :].copy(order="K"))
     return straight
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     """Smallest box around the true voxels; None when there is none."""
+    first, second = mask.any(axis=0), mask.any(axis=1)
     sides = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hits = np.flatnonzero(mask.any(axis=others))
+    for seen in (second.any(axis=1), first.any(axis=1), first.any(axis=0)):
+        hits = np.flatnonzero(seen)
         if not len(hits):
             return None
         sides.append(slice(int(hits[0]), int(hits[-1]) + 1))
     return sides[0], sides[1], sides[2]
+
+
+def _shifted(box: Box, by: Box) -> Box:
+    """A box inside another one, in the indices of the whole array."""
+    i, j, k = (
+        slice(inner.start + outer.start, inner.stop + outer.start)
+        for inner, outer in zip(box, by, strict=True)
+    )
+    return i, j, k

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kneeimg.geometry.affines import linear_map
+
 FloatArray = NDArray[np.float64]
 
 #: Heights above the distal end of the femur, in widths of the condyles, where its shaft is seen.
@@ -58,8 +60,7 @@ class BoneFrame:
 
     def coordinates(self, points_mm: FloatArray) -> FloatArray:
         """(N, 3) mm along medial, posterior and proximal."""
-        result: FloatArray = (points_mm - self.origin_mm) @ self.axes.T
-        return result
+        return linear_map(self.axes, points_mm - self.origin_mm)
 
 
 def _unit(vector: FloatArray) -> FloatArray:

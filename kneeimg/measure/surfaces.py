@@ -9,6 +9,7 @@ film thinner than half a voxel: measuring its own edges is what makes thin carti
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +18,21 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from kneeimg.core.anatomy import Bone
-from kneeimg.geometry.affines import apply_affine, from_linear, spacing_of
-from kneeimg.measure.canonical import CanonicalKnee
+from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
+from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
 Field = NDArray[np.float32]
+#: A tissue in each voxel: float32 fractions, or uint8 0 and 1.
+Amount = NDArray[Any]
 
 #: Points that are sampled at once: their arrays stay in the cache.
 _SAMPLED = 1 << 13
 #: Room in mm around bone and cartilage for smoothing.
 MARGIN_MM = 4.0
+#: Where Gaussians end, in sigmas.
+_TRUNCATE = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,14 +47,16 @@ class LevelSets:
     cartilage : Fraction of cartilage, not smoothed, in a box of its own.
     start : (3,) index of the first voxel of that box in the canonical label map.
     bone_mm3 : Volume of the bone, cavities closed.
+    part : The box of the cartilage inside that of the fields; beyond it both fields are one.
     """
 
     bone: Field
     union: Field
     affine: FloatArray
-    cartilage: Field
+    cartilage: Amount
     start: tuple[int, int, int]
     bone_mm3: float
+    part: Box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,65 +86,102 @@ class Mesh:
 def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -> LevelSets:
     """Fields of a bone and its cartilage, bone cavities closed, both smoothed alike."""
     box = knee.box_of(bone.tissue, bone.cartilage, margin_mm=MARGIN_MM)
-    inner = tuple(slice(side.start, side.start) for side in box)  # nothing
+    inner = _nothing(box)
     if bone.cartilage in knee.boxes:
         inner = knee.box_of(bone.cartilage, margin_mm=MARGIN_MM)
-    i, j, k = (
-        slice(own.start - whole.start, own.stop - whole.start)
-        for own, whole in zip(inner, box, strict=True)
-    )
-    part = (i, j, k)
-    cartilage = knee.fraction(bone.cartilage, (inner[0], inner[1], inner[2]))
-    solid = close_cavities(knee.fraction(bone.tissue, box), cartilage, part)
+    part = _within(inner, box)
+    cartilage = knee.amount(bone.cartilage, inner)
+    given = knee.amount(bone.tissue, box)
+    solid = close_cavities(given, cartilage, part)
     soft = knee.label_map.is_soft
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
     affine = knee.local_affine(box)
-    smoothed = smooth(solid, affine, sigma_mm)
+    reach = box  # of the smoothed bone
+    if solid is given:
+        reach = knee.box_of(bone.tissue, margin_mm=_TRUNCATE * sigma_mm)
+    smoothed = np.zeros(solid.shape, dtype=np.float32)
+    smoothed[_within(reach, box)] = smooth(solid[_within(reach, box)], affine, sigma_mm)
     union = smoothed.copy()
     if cartilage.size:
         # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
-        added = np.minimum(cartilage, np.float32(1.0) - solid[part])
+        added = np.minimum(cartilage, 1 - solid[part])
         union[part] += smooth(added, affine, sigma_mm)
     start = (inner[0].start, inner[1].start, inner[2].start)
     bone_mm3 = float(solid.sum(dtype=np.float64)) * knee.label_map.grid.voxel_volume_mm3
-    return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3)
+    return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3, part)
 
 
-def close_cavities(solid: Field, cartilage: Field, part: tuple[slice, slice, slice]) -> Field:
+def _nothing(box: Box) -> Box:
+    i, j, k = (slice(side.start, side.start) for side in box)
+    return i, j, k
+
+
+def _within(inner: Box, outer: Box) -> Box:
+    """A box in the indices of the box around it."""
+    i, j, k = (
+        slice(own.start - whole.start, own.stop - whole.start)
+        for own, whole in zip(inner, outer, strict=True)
+    )
+    return i, j, k
+
+
+def close_cavities(solid: Amount, cartilage: Amount, part: Box) -> Amount:
     """The bone without holes in its inside or between it and its cartilage.
 
     An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone.
 
     Parameters
     ----------
-    solid : (i, j, k) fraction of bone.
-    cartilage : Fraction of cartilage in a part of that box.
+    solid : (i, j, k) bone in each voxel: its fraction, or 0 and 1.
+    cartilage : Cartilage in a part of that box, of the same type.
     part : Which part.
-    """
-    import cc3d
 
-    outside = solid < 0.5
-    outside[part] &= solid[part] + cartilage < 0.5
-    parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
-    edge = np.unique(
-        np.concatenate([np.ravel(parts.take(end, axis)) for axis in range(3) for end in (0, -1)])
-    )
-    lookup = np.ones(count + 1, dtype=bool)
-    lookup[edge] = lookup[0] = False
-    if not lookup.any():
+    Returns
+    -------
+    The array that was given when there is no hole.
+    """
+    outside = _under_half(solid)
+    outside[part] &= _under_half(solid[part] + cartilage)
+    holes = _enclosed(outside)
+    if holes is None:
         return solid
-    holes = lookup[parts]
-    filled = np.where(holes, np.float32(1.0), solid)
+    filled = np.where(holes, solid.dtype.type(1), solid)
     filled[part] -= holes[part] * cartilage
     return filled
 
 
-def smooth(field: Field, affine: FloatArray, sigma_mm: float) -> Field:
+def _under_half(amount: Amount) -> NDArray[np.bool_]:
+    below: NDArray[np.bool_] = amount < 0.5 if amount.dtype.kind == "f" else amount == 0
+    return below
+
+
+def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Voxels that no path of neighbours outside joins to the edge of the box; None for none."""
+    import cc3d
+
+    parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
+    open_ = np.zeros(count + 1, dtype=bool)
+    open_[0] = True  # no part at all
+    for axis in range(3):
+        for end in (0, -1):
+            open_[parts.take(end, axis)] = True
+    if open_.all():
+        return None
+    # few voxels belong neither to bone nor to the first part, which fills the box
+    places = np.flatnonzero(parts > int(open_[1]))
+    holes = np.zeros(outside.shape, dtype=bool)
+    holes.ravel()[places[~open_[parts.ravel()[places]]]] = True
+    return holes
+
+
+def smooth(field: Amount, affine: FloatArray, sigma_mm: float) -> Field:
     """Gaussian of `sigma_mm` along every axis; the image edge is continued outward."""
     if sigma_mm == 0:
-        return field
+        return field.astype(np.float32, copy=False)
     sigma = sigma_mm / spacing_of(affine)
-    result: Field = gaussian_filter(field, sigma, mode="nearest", truncate=3.0)
+    result: Field = gaussian_filter(
+        field, sigma, mode="nearest", truncate=_TRUNCATE, output=np.float32
+    )
     return result
 
 
@@ -161,21 +205,23 @@ def sample(field: Field, index: FloatArray) -> FloatArray:
 
 def _trilinear(flat: Field, shape: NDArray[np.int64], index: FloatArray) -> FloatArray:
     """Trilinear values of a field whose three index axes, of this shape, are raveled."""
-    beyond = (index < 0) | (index > shape - 1)
-    outside = beyond[:, 0] | beyond[:, 1] | beyond[:, 2]  # ten times faster than any(axis=1)
-    base = np.clip(index, 0, np.maximum(shape - 2, 0)).astype(np.int64)  # cut off: not below 0
-    part = (index - base).reshape(len(index), 3, *(1,) * (flat.ndim - 1))
+    columns = np.ascontiguousarray(index.T)
+    high = (shape - 1).astype(np.float64)[:, None]
+    beyond = (columns < 0) | (columns > high)
+    outside = beyond[0] | beyond[1] | beyond[2]
+    base = np.clip(columns, 0.0, np.maximum(high - 1.0, 0.0)).astype(np.int64)  # cut off: not < 0
+    part = columns - base
     step_j = int(shape[2])
     step_i = int(shape[1]) * step_j
-    corner = base @ np.array([step_i, step_j, 1])
+    corner = base[0] * step_i + base[1] * step_j + base[2]
+    own = (len(index), *(1,) * (flat.ndim - 1))
+    wi, wj, wk = ((1.0 - column.reshape(own), column.reshape(own)) for column in part)
     value = np.zeros((len(index), *flat.shape[1:]))
     for di in (0, 1):
-        wi = part[:, 0] if di else 1 - part[:, 0]
         for dj in (0, 1):
-            wij = wi * (part[:, 1] if dj else 1 - part[:, 1])
             here = corner + (di * step_i + dj * step_j)
-            low, high = flat.take(here, axis=0), flat.take(here + 1, axis=0)
-            value += wij * (low + part[:, 2] * (high - low))
+            low, high_ = flat.take(here, axis=0), flat.take(here + 1, axis=0)
+            value += wi[di] * wj[dj] * (low + wk[1] * (high_ - low))
     value[outside] = np.nan
     return value
 
@@ -269,8 +315,14 @@ def _flying_edges(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
         return np.empty((0, 3)), np.empty((0, 3), dtype=np.int64)
     # float32 indices: 3e-5 of a voxel at index 400, a hundredth of a micrometre
     points = vtk_to_numpy(output.GetPoints().GetData()).astype(np.float64)[:, ::-1]
-    faces = vtk_to_numpy(output.GetPolys().GetConnectivityArray()).reshape(-1, 3)
-    return np.ascontiguousarray(points), faces.astype(np.int64)[:, ::-1].copy()
+    corners = vtk_to_numpy(output.GetPolys().GetConnectivityArray()).reshape(-1, 3)
+    return np.ascontiguousarray(points), _in_columns(corners[:, ::-1].T)
+
+
+def _in_columns(corners: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """(F, 3) faces of which each column is contiguous: what is asked of all three is then fast."""
+    faces: NDArray[np.int64] = np.stack([np.asarray(c, dtype=np.int64) for c in corners]).T
+    return faces
 
 
 def _largest_part(
@@ -284,9 +336,12 @@ def _largest_part(
     sizes = np.bincount(part[faces[:, 0]])
     biggest = sizes.argmax()
     following = np.delete(sizes, biggest).max(initial=0) / sizes[biggest]
+    if not following:
+        return index, faces, 0.0
     keep = part == biggest
     renumber = np.cumsum(keep) - 1
-    return index[keep], renumber[faces[keep[faces[:, 0]]]], float(following)
+    kept = keep[faces[:, 0]]
+    return index[keep], _in_columns(renumber[c[kept]] for c in faces.T), float(following)
 
 
 def connected_parts(
@@ -296,30 +351,29 @@ def connected_parts(
 
     Vertices that are not kept share the last number.
     """
-    if keep is not None:
-        nodes = np.flatnonzero(keep)
-        number = np.full(count, -1, dtype=np.int64)
-        number[nodes] = np.arange(len(nodes))
-        corners = number[faces]
-        inside = corners >= 0
-        corners = corners[
-            (inside[:, 0] & (inside[:, 1] | inside[:, 2])) | (inside[:, 1] & inside[:, 2])
-        ]
-        pairs = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
-        inner = _parts_of(pairs[(pairs[:, 0] >= 0) & (pairs[:, 1] >= 0)], len(nodes))
-        labels = np.full(count, inner.max(initial=-1) + 1, dtype=np.int32)
-        labels[nodes] = inner
-        return labels
-    return _parts_of(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]]), count)
+    if keep is None:
+        a, b, c = (column.astype(np.int32) for column in faces.T)
+        return _parts_of(np.concatenate([a, b]), np.concatenate([b, c]), count)
+    nodes = np.flatnonzero(keep)
+    number = np.full(count, -1, dtype=np.int32)
+    number[nodes] = np.arange(len(nodes), dtype=np.int32)
+    a, b, c = (number[column] for column in faces.T)
+    kept_a, kept_b, kept_c = a >= 0, b >= 0, c >= 0
+    ab, bc, ca = kept_a & kept_b, kept_b & kept_c & ~kept_a, kept_c & kept_a
+    inner = _parts_of(  # a triangle of three needs two of its edges
+        np.concatenate([a[ab], b[bc], c[ca]]), np.concatenate([b[ab], c[bc], a[ca]]), len(nodes)
+    )
+    labels = np.full(count, inner.max(initial=-1) + 1, dtype=np.int32)
+    labels[nodes] = inner
+    return labels
 
 
-def _parts_of(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:
-    """(count,) number of the connected part of each node."""
+def _parts_of(some: NDArray[np.int32], others: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """(count,) number of the connected part of each node, from pairs of nodes."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ones = np.ones(len(pairs), dtype=bool)
-    graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr()
+    graph = coo_array((np.ones(len(some)), (some, others)), shape=(count, count)).tocsr()
     labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return labels
 
@@ -339,7 +393,7 @@ def gradient_normals(
     blurred = smooth(coarse, from_linear(linear), sigma_mm)
     slopes = _slopes(blurred)
     place = np.clip((index - (block - 1) / 2.0) / block, 0.0, np.array(coarse.shape) - 1.0)
-    outward = -sample(slopes, place) @ np.linalg.inv(linear)  # the gradient is a covector
+    outward = linear_map(-np.linalg.inv(linear).T, sample(slopes, place))  # a covector
     length = np.linalg.norm(outward, axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         normals: FloatArray = np.where(length > 1e-6, outward / length, np.nan)
@@ -365,8 +419,9 @@ def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
             first, *others = (
                 whole[(slice(None),) * axis + (slice(n, None, int(step)),)] for n in range(step)
             )
-            total = first.copy()
-            for part in others:
+            total = first + others[0]
+            for part in others[1:]:
                 total += part
-            whole = total / np.float32(step)
+            total /= np.float32(step)
+            whole = total
     return whole

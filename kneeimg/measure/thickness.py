@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.geometry.affines import spacing_of
+from kneeimg.geometry.affines import linear_map, spacing_of
 from kneeimg.measure.surfaces import (
     Field,
     LevelSets,
@@ -130,7 +130,7 @@ def bone_to_articular(
     return crossing_mm(
         levels.union,
         mesh.index[chosen],
-        mesh.normals[chosen] @ np.linalg.inv(levels.affine[:3, :3]).T,
+        linear_map(np.linalg.inv(levels.affine[:3, :3]), mesh.normals[chosen]),
         step_mm=_step_mm(levels),
         max_mm=settings.max_thickness_mm,
         falling=True,
@@ -178,12 +178,12 @@ def articular_area(
     """
     area_mm2 = np.zeros(len(ray_mm))
     faces = mesh.faces[covered[mesh.faces].any(axis=1)]
-    used = np.unique(faces)
-    if not len(used):
+    if not len(faces):
         return area_mm2
-    number = np.empty(len(ray_mm), dtype=np.int64)
-    number[used] = np.arange(len(used))
-    faces = number[faces]
+    touched = np.zeros(len(ray_mm), dtype=bool)
+    touched[faces] = True
+    used = np.flatnonzero(touched)
+    faces = (np.cumsum(touched) - 1)[faces]
     length = _carried_on(ray_mm[used], covered[used], faces)
     tips = mesh.vertices[used] + length[:, None] * mesh.normals[used]
     vectors = vertex_area_vectors(tips, faces)
