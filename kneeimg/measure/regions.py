@@ -51,6 +51,13 @@ EXTREME_UNITS: Mapping[str, str] = {"ThCtAB_aMiv": "mm", "ThCtAB_aMav": "mm"}
 EXTREME_REGIONS = ("cMT", "cLT", "ccMF", "ccLF")
 EXTREME_SHARE = 0.01
 
+#: Vertex fields from which the rows are made.
+_NEEDED = ("plate", "subregion", "state", "area_mm2", "ray_mm") + (
+    "volume_mm3",
+    "articular_mm2",
+    "articular_mm3",
+)
+
 #: Quantities whose sum over regions is reported for the aggregates MFTC, cMFTC, FTJ, ...
 SUMMED = ("VC", "tAB", "cAB", "dAB", "AC", "ThCtAB_aMe", "ThCcAB_aMe")
 
@@ -130,9 +137,10 @@ def summarise(
     One Measurement per entry of :func:`planned_measurements`, in that order.
     """
     rows: dict[tuple[str, str], Measurement] = {}
+    on_tab = {bone: _tab_only(surface) for bone, surface in surfaces.items()}
     for region, bone in REGION_BONES.items():
         reason = (absent or {}).get(region)
-        part = None if reason else _part(surfaces.get(bone), region)
+        part = None if reason else _part(on_tab.get(bone), region)
         values = {} if part is None else _values(part)
         context = {"method": method, "tab_source": _source(part, region, tab_source)}
         codes = _codes(values, part, settings) + tuple((flags or {}).get(region, ()))
@@ -148,6 +156,15 @@ def summarise(
         for quantity in SUMMED:
             rows[region, quantity] = _sum(region, [rows[m, quantity] for m in members])
     return tuple(rows[region, quantity] for region, quantity, _ in planned_measurements())
+
+
+def _tab_only(surface: Surface) -> Surface:
+    """The vertices inside tAB and their values, without triangles."""
+    inside = surface.fields["plate"] != int(Plate.NONE)
+    fields = {
+        name: surface.fields[name][inside] for name in _NEEDED if name in surface.fields
+    }
+    return Surface(surface.vertices[inside], np.empty((0, 3), dtype=np.int64), fields)
 
 
 def _part(surface: Surface | None, region: str) -> _Part | None:

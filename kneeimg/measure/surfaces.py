@@ -412,16 +412,15 @@ def _slopes(field: Field) -> Field:
 
 def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
     """Mean over blocks of voxels; the last block is filled up with the edge."""
-    rest = [(0, int(-size % step)) for size, step in zip(field.shape, block, strict=True)]
-    whole = np.pad(field, rest, mode="edge") if any(r for _, r in rest) else field
+    whole = field
     for axis, step in enumerate(block):
         if step > 1:
-            first, *others = (
-                whole[(slice(None),) * axis + (slice(n, None, int(step)),)] for n in range(step)
-            )
-            total = first + others[0]
-            for part in others[1:]:
-                total += part
+            ahead = np.moveaxis(whole, axis, 0)
+            total = ahead[::step].copy()
+            for n in range(1, step):
+                part = ahead[n::step]
+                total[: len(part)] += part
+                total[len(part) :] += ahead[-1]
             total /= np.float32(step)
-            whole = total
-    return whole
+            whole = np.moveaxis(total, 0, axis)
+    return np.ascontiguousarray(whole)

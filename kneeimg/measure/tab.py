@@ -98,6 +98,8 @@ def _bordered_by(
 ) -> NDArray[np.bool_]:
     """(count,) bare parts that touch a covered vertex of the chosen plates."""
     touched = np.zeros(count, dtype=bool)
+    inside = covered[faces]
+    faces = faces[inside.any(axis=1) & ~inside.all(axis=1)]
     for first, second in ((0, 1), (1, 2), (2, 0)):
         for a, b in ((first, second), (second, first)):
             here, there = faces[:, a], faces[:, b]

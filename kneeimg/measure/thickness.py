@@ -80,9 +80,9 @@ def crossing_mm(
         hit = ahead >= 0
         bracket[:, active[hit]] = np.full(int(hit.sum()), travelled), value[hit], ahead[hit]
         travelled += step_mm
-        going = ahead < 0
+        going = np.flatnonzero(ahead < 0)
         active, value = active[going], ahead[going]
-        point, step = point[going], step[going]
+        point, step = point.take(going, axis=0), step.take(going, axis=0)
     rays = np.flatnonzero(np.isfinite(bracket[0]))
     start, along = start_index[rays], step_index[rays]
     near, near_value, far_value = bracket[:, rays]
@@ -127,14 +127,20 @@ def bone_to_articular(
     0 on bare bone, where both surfaces are one; NaN where the ray found no articular surface
     within `max_thickness_mm` or left the image.
     """
-    return crossing_mm(
+    low, high = np.array([(side.start - 1, side.stop) for side in levels.part]).T
+    near = np.ones(len(mesh.index[chosen]), dtype=bool)
+    for n in range(3):  # elsewhere the two surfaces are one
+        near &= (mesh.index[chosen, n] > low[n]) & (mesh.index[chosen, n] < high[n])
+    ray_mm = np.zeros(len(near))
+    ray_mm[near] = crossing_mm(
         levels.union,
-        mesh.index[chosen],
-        linear_map(np.linalg.inv(levels.affine[:3, :3]), mesh.normals[chosen]),
+        mesh.index[chosen][near],
+        linear_map(np.linalg.inv(levels.affine[:3, :3]), mesh.normals[chosen][near]),
         step_mm=_step_mm(levels),
         max_mm=settings.max_thickness_mm,
         falling=True,
     )
+    return ray_mm
 
 
 def without_wall_foot(ray_mm: FloatArray, faces: NDArray[np.int64], steepest: float) -> FloatArray:
