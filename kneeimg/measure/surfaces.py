@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
 from kneeimg.measure.canonical import Box, CanonicalKnee
+from kneeimg.measure.cavities import open_parts
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -128,7 +129,8 @@ def _within(inner: Box, outer: Box) -> Box:
 def close_cavities(solid: Amount, cartilage: Amount, part: Box) -> Amount:
     """The bone without holes in its inside or between it and its cartilage.
 
-    An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone.
+    An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone,
+    and so is the marrow of a label that draws the cortex alone.
 
     Parameters
     ----------
@@ -162,9 +164,7 @@ def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
     open_ = np.zeros(count + 1, dtype=bool)
     open_[0] = True  # no part at all
-    for axis in range(3):
-        for end in (0, -1):
-            open_[parts.take(end, axis)] = True
+    open_[open_parts(parts)] = True
     if open_.all():
         return None
     # few voxels belong neither to bone nor to the first part, which fills the box
