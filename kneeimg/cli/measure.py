@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +57,8 @@ def measure_mr(
 
     For research. Not for diagnosis.
     """
+    # two bones are measured at once: threads inside products of matrices only stand in the way
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from kneeimg.pipeline.single import measure_mask, write_knee
 
     with refusals(as_json):

@@ -161,9 +161,7 @@ def summarise(
 def _tab_only(surface: Surface) -> Surface:
     """The vertices inside tAB and their values, without triangles."""
     inside = surface.fields["plate"] != int(Plate.NONE)
-    fields = {
-        name: surface.fields[name][inside] for name in _NEEDED if name in surface.fields
-    }
+    fields = {name: surface.fields[name][inside] for name in _NEEDED if name in surface.fields}
     return Surface(surface.vertices[inside], np.empty((0, 3), dtype=np.int64), fields)
 
 

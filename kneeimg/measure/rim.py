@@ -18,7 +18,7 @@ from scipy.spatial import KDTree
 
 from kneeimg.geometry.affines import spacing_of
 from kneeimg.geometry.lattice import gaussian_sums
-from kneeimg.measure.surfaces import LevelSets, Mesh, sample
+from kneeimg.measure.surfaces import LevelSets, Mesh
 
 FloatArray = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -39,6 +39,8 @@ _ROUNDED_VOXELS = 1.2
 _INNER_RING, _FAR_RING = (1.0, 2.0), (2.5, 3.5)
 #: Keeps the fit of normals sound where neighbours lie on one line, as a share of sigma².
 _RIDGE = 0.02
+#: The pairs of axes, each once.
+_PAIRS = np.triu_indices(3)
 #: Vertices of a ring whose mean stands for it.
 _MEAN_OF = 6
 
@@ -131,8 +133,8 @@ def _fitted_normals(
 
 
 def _moments(place: FloatArray, vectors: FloatArray, area: FloatArray) -> FloatArray:
-    """(V, 25) sums that a linear fit needs: area, area x, area x x, vectors, vectors x."""
-    squares = (place[:, :, None] * place[:, None, :]).reshape(-1, 9)
+    """(V, 22) sums that a linear fit needs: area, area x, area x x, vectors, vectors x."""
+    squares = place[:, _PAIRS[0]] * place[:, _PAIRS[1]]
     products = (place[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
     weight = area[:, None]
     return np.concatenate([weight, weight * place, weight * squares, vectors, products], axis=1)
@@ -144,9 +146,10 @@ def _intercepts(
     """(C, 3) value at each place of the linear fit along the surface through its moments."""
     weight = moments[:, 0]
     first = moments[:, 1:4]
-    second = moments[:, 4:13].reshape(-1, 3, 3)
-    value = moments[:, 13:16]
-    product = moments[:, 16:25].reshape(-1, 3, 3)
+    second = np.empty((len(moments), 3, 3))
+    second[:, _PAIRS[0], _PAIRS[1]] = second[:, _PAIRS[1], _PAIRS[0]] = moments[:, 4:10]
+    value = moments[:, 10:13]
+    product = moments[:, 13:22].reshape(-1, 3, 3)
     cross = first[:, :, None] * place[:, None, :]
     about = place[:, :, None] * place[:, None, :]
     second = second - cross - cross.transpose(0, 2, 1) + weight[:, None, None] * about
