@@ -358,3 +358,19 @@ def test_labels_that_show_both_sides_are_refused(tmp_path: Path) -> None:
 
 def test_scheme_without_compartments_tells_no_side(tmp_path: Path) -> None:
     assert read_label_map(write_label_map(blocks(), tmp_path / "m.nii")).side_from_labels is None
+
+
+def test_a_packed_file_may_have_members_and_must_be_whole(tmp_path: Path) -> None:
+    path = write_label_map(blocks(), tmp_path / "whole.nii.gz")
+    raw = gzip.decompress(path.read_bytes())
+    members = tmp_path / "members.nii.gz"
+    members.write_bytes(b"".join(gzip.compress(raw[n : n + 700]) for n in range(0, len(raw), 700)))
+    np.testing.assert_array_equal(read_label_map(members).labels, blocks().labels)
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(path.read_bytes()[:-60])
+    refused(ReasonCode.BAD_MASK_FILE, cut)
+    wrong = bytearray(path.read_bytes())
+    wrong[-6] ^= 1  # its checksum
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(wrong)
+    refused(ReasonCode.BAD_MASK_FILE, bad)

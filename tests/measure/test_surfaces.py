@@ -7,7 +7,15 @@ import pytest
 
 from kneeimg.geometry.affines import apply_affine, from_linear
 from kneeimg.geometry.rigid import rotation
-from kneeimg.measure.surfaces import gradient_normals, mesh_level_set, sample, smooth_over_mesh
+from kneeimg.measure.surfaces import (
+    _block_mean,
+    close_cavities,
+    connected_parts,
+    gradient_normals,
+    mesh_level_set,
+    sample,
+    smooth_over_mesh,
+)
 
 STRETCHED = from_linear(rotation([1, 2, 2], 20.0) @ np.diag([2.5, 0.4, 0.5]), [3.0, -2.0, 8.0])
 RADIUS_MM = 11.0
@@ -65,3 +73,38 @@ def test_smoothing_over_a_mesh_keeps_a_constant() -> None:
     vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
     values = np.full((4, 3), 2.5)
     assert smooth_over_mesh(values, faces, 1.0, vertices) == pytest.approx(values)
+
+
+def test_parts_are_joined_by_edges_between_kept_vertices_only() -> None:
+    faces = np.array([[0, 1, 2], [2, 3, 4], [5, 6, 7], [7, 8, 0]])
+    whole = connected_parts(faces, 10)
+    assert len(set(whole[:9])) == 1
+    assert whole[9] != whole[0]
+    keep = np.ones(10, dtype=bool)
+    keep[[2, 7]] = False
+    parts = connected_parts(faces, 10, keep)
+    groups = [{0, 1, 8}, {3, 4}, {5, 6}, {9}]
+    assert [len({int(parts[n]) for n in group}) for group in groups] == [1, 1, 1, 1]
+    assert len({int(parts[min(group)]) for group in groups}) == 4
+    assert parts[2] == parts[7] == parts.max()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_only_what_is_enclosed_is_filled(soft: bool) -> None:
+    solid = np.zeros((9, 10, 11), dtype=np.float32 if soft else np.uint8)
+    solid[2:7, 2:8, 2:9] = 1
+    solid[4, 5, 5] = 0  # a cavity
+    solid[3, 4:, 3] = 0  # a pit that is open
+    cartilage = np.zeros((2, 6, 7), dtype=solid.dtype)
+    part = (slice(7, 9), slice(2, 8), slice(2, 9))
+    filled = close_cavities(solid, cartilage, part)
+    assert filled[4, 5, 5] == 1
+    assert filled.sum() == solid.sum() + 1
+    assert close_cavities(filled, cartilage, part) is filled
+
+
+def test_blocks_are_means_and_the_last_repeats_the_edge() -> None:
+    field = np.arange(5 * 4 * 3, dtype=np.float32).reshape(5, 4, 3)
+    found = _block_mean(field, np.array([2, 3, 1]))
+    padded = np.pad(field, [(0, 1), (0, 2), (0, 0)], mode="edge")
+    assert found == pytest.approx(padded.reshape(3, 2, 2, 3, 3).mean(axis=(1, 3)))
