@@ -110,7 +110,7 @@ def _stored(image: Any, path: Path) -> NDArray[Any]:
 
 def _unpack(packed: bytes, offset: int, values: NDArray[np.uint8]) -> None:
     """Fill an array with what a gzip file holds from `offset` on; its checksum is compared."""
-    into = memoryview(values)
+    into = values.data
     filled = -offset
     while packed and filled < len(into):  # a gzip file may have several members
         reader = zlib.decompressobj(wbits=31)

@@ -157,7 +157,9 @@ def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
     boxes: dict[Tissue, Box] = {}
     if label_map.probabilities is None:
         labelled = _bounding_box(label_map.labels != 0)
-        for tissue in wanted if labelled is not None else ():
+        for tissue in wanted:
+            if labelled is None:
+                break
             box = _bounding_box(label_map.labels[labelled] == int(tissue))
             if box is not None:
                 boxes[tissue] = _shifted(box, labelled)
@@ -191,9 +193,9 @@ def _straight(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     """Smallest box around the true voxels; None when there is none."""
-    first, second = mask.any(axis=0), mask.any(axis=1)
+    first, second = np.any(mask, axis=0), np.any(mask, axis=1)
     sides = []
-    for seen in (second.any(axis=1), first.any(axis=1), first.any(axis=0)):
+    for seen in (np.any(second, axis=1), np.any(first, axis=1), np.any(first, axis=0)):
         hits = np.flatnonzero(seen)
         if not len(hits):
             return None
