@@ -9,8 +9,8 @@ degrees and moved by up to 10 mm. `--noise followup` leaves the baseline without
 `--grain vertex` draws it for every vertex by itself.
 
 Beside each error stands what the noise alone leaves: linear least squares over the same bone that
-is told which points belong together and how the surface lies there. No registration can know more,
-so a ratio near 1 says that nothing is lost. The peer registers the same pair as images: rigid
+is told which points belong together and how the surface lies there. A registration that comes out
+about the same has lost nothing. The peer registers the same pair as images: rigid
 mutual information of SimpleITK on the voxelised bones (0.7 mm).
 """
 
