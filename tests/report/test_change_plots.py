@@ -87,7 +87,7 @@ def test_a_simulated_sdc_is_called_so_on_every_plot_that_shows_it():
     assert "detectable change of one knee (simulated)" in texts(means)
     bars = [Single("P1", "left", -0.3, "loss", 0.2)]
     singles = waterfall.waterfall_figure(bars, title="T", unit="mm", sdc_kind="simulated")
-    assert "± SDC (simulated), 0.200 mm" in legend_of(singles)
+    assert "± SDC, 0.200 mm\n(simulated)" in legend_of(singles)
 
 
 def test_only_a_simulated_source_makes_an_sdc_simulated():

@@ -87,8 +87,9 @@ def waterfall_figure(
                     rotation=90 if len(bars) > 14 else 0)  # fmt: skip
     quiet_axes(axes)
     arms = _mark_groups(axes, bars, groups or {})
-    name = f"± SDC{in_brackets(sdc_kind)}"
-    figure.legend(handles=_handles(bars, arms, sdc if has_band else math.nan, name, unit),
+    # below the number: beside it the line would reach into the bars
+    after = f"\n{in_brackets(sdc_kind).strip()}" if sdc_kind else ""
+    figure.legend(handles=_handles(bars, arms, sdc if has_band else math.nan, unit, after),
                   loc="upper right", bbox_to_anchor=(0.998, 0.84), frameon=False, fontsize=8.0,
                   labelcolor=palette.INK)  # fmt: skip
     return figure
@@ -111,7 +112,7 @@ def _mark_groups(axes: Axes, bars: Sequence[Single], groups: dict[str, str]) -> 
 
 
 def _handles(
-    bars: Sequence[Single], arms: Sequence[str], sdc: float, sdc_name: str, unit: str
+    bars: Sequence[Single], arms: Sequence[str], sdc: float, unit: str, after: str
 ) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -123,7 +124,7 @@ def _handles(
         for name, colour in palette.CLASS_COLOURS.items() if name in present
     ]  # fmt: skip
     if math.isfinite(sdc):
-        label = f"{sdc_name}, {sdc:.3f} {UNITS.get(unit, unit)}"
+        label = f"± SDC, {sdc:.3f} {UNITS.get(unit, unit)}{after}"
         handles.append(Line2D([], [], color=palette.QUIET_INK, linestyle=(0, (5, 3)), label=label))
     for number, arm in enumerate(arms):
         colour, marker, _ = palette.ARM_STYLES[number % len(palette.ARM_STYLES)]
