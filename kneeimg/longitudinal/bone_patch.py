@@ -67,12 +67,23 @@ def joint_patch(surface: Surface, reach_mm: float, smoothing_mm: float) -> Patch
     joint = _joint_vertices(surface)
     distance = _distance_to(surface.vertices, surface.vertices[joint], reach_mm + _MARGIN_MM)
     near = np.isfinite(distance)
-    faces = surface.faces[near[surface.faces].all(axis=1)]
-    used, compact = np.unique(faces, return_inverse=True)
-    faces = compact.reshape(-1, 3).astype(np.int64)
+    corners = surface.faces.T
+    used, faces = _compact(surface.faces[near[corners[0]] & near[corners[1]] & near[corners[2]]])
     vertices, normals = _smoothed(surface.vertices[used], faces, smoothing_mm)
     area = _vertex_area(vertices, faces)
     return Patch(vertices, faces, normals, area, joint[used], distance[used] <= reach_mm)
+
+
+def _compact(faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Vertices that triangles use, ascending, and the triangles of those; far faster than sorting.
+
+    >>> _compact(np.array([[4, 2, 7], [7, 2, 9]]))[1]
+    array([[1, 0, 2],
+           [2, 0, 3]])
+    """
+    taken = np.zeros(int(faces.max(initial=-1)) + 1, dtype=bool)
+    taken[faces] = True
+    return np.flatnonzero(taken).astype(np.int64), (np.cumsum(taken) - 1)[faces].astype(np.int64)
 
 
 def _joint_vertices(surface: Surface) -> NDArray[np.bool_]:
@@ -107,7 +118,7 @@ def _cells(points: FloatArray, size_mm: float = 2.0) -> tuple[FloatArray, NDArra
 def _vertex_area(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
     corners = vertices[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    third = np.linalg.norm(normal, axis=1) / 6.0
+    third = np.sqrt(np.einsum("fx,fx->f", normal, normal)) / 6.0
     area = np.bincount(faces.ravel(), weights=np.repeat(third, 3), minlength=len(vertices))
     return area.astype(np.float64)
 
@@ -122,15 +133,19 @@ def _smoothed(
     """
     state = np.hstack([vertices, vertex_normals(vertices, faces)])
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edge_mm = float(np.linalg.norm(vertices[pairs[:, 0]] - vertices[pairs[:, 1]], axis=1).mean())
+    edges = vertices[pairs[:, 0]] - vertices[pairs[:, 1]]
+    edge_mm = float(np.sqrt(np.einsum("ex,ex->e", edges, edges)).mean())
     # n averages over a vertex and its neighbours at distance e spread it over about e * sqrt(n).
     steps = min(30, round((length_mm / edge_mm) ** 2))
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
     shape = (len(vertices), len(vertices))
     links = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()
     links.data[:] = 1.0  # an inner edge belongs to two triangles but is one neighbour
-    count = 1.0 + np.asarray(links.sum(axis=1))
+    share = 1.0 / (1.0 + np.asarray(links.sum(axis=1)))
     for _ in range(steps):
-        state = (state + links @ state) / count
+        mean = links @ state
+        mean += state
+        mean *= share
+        state = mean
     normals = state[:, 3:]
     return state[:, :3], normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
