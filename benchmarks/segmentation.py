@@ -13,8 +13,6 @@ import argparse
 import time
 from pathlib import Path
 
-import torch
-
 from kneeimg.errors import KneeimgError
 from kneeimg.pipeline.evaluation import (
     Case,
@@ -31,7 +29,6 @@ from kneeimg.training.validation import PROTOCOLS, trial_scan
 def main() -> None:
     """Draw, segment, compare, print."""
     given = arguments()
-    torch.set_flush_denormal(True)
     segment = segment_with_model(given.model, "auto")
     people = set(given.people.split(","))
     knees = [k for k in list_pool(given.pool) if k.participant in people and k.is_as_labelled]

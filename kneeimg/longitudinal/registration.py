@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kneeimg.core.surface import RigidTransform, Surface
 from kneeimg.errors import RegistrationError
-from kneeimg.longitudinal.icp import Fit, Patch, align, joint_patch, motion_size
+from kneeimg.longitudinal.bone_patch import Patch, joint_patch
+from kneeimg.longitudinal.icp import Fit, align, motion_size
 from kneeimg.settings.registration import RegistrationSettings
 
 #: The mirrored bone must fit this much better before the other knee is named as the cause.

@@ -60,6 +60,16 @@ class PrecisionTable:
         """The entry of a quantity of a region; None without data."""
         return self.entries.get((region, quantity))
 
+    @property
+    def simulated(self) -> bool:
+        """Whether an entry comes from a simulation and not from people scanned twice.
+
+        >>> entry = Repeatability(0.08, "simulated: label maps re-posed, n=12")
+        >>> PrecisionTable({("MT", "ThCtAB_aMe"): entry}).simulated, PrecisionTable().simulated
+        (True, False)
+        """
+        return any(entry.source.startswith("simulated") for entry in self.entries.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRow:

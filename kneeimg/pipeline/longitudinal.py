@@ -350,6 +350,8 @@ def write_change_files(change: KneeChange, folder: Path, pair: Pair) -> None:
     if change.surfaces:
         start = pair.baseline.visit.label
         title = f"{visit.participant} · {start} → {visit.label} · {side.value} knee"
+        if pair.repeatability.table.simulated:
+            title += " · SDC simulated"
         write_bytes(path("change.png"), change_views(change.surfaces, side, title=title))
 
 

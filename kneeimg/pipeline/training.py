@@ -276,7 +276,6 @@ def _processes(training: Training) -> Iterator[tuple[torch.device, int, int]]:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
     device = _device(training.config.device, local)
-    torch.set_flush_denormal(True)  # denormal numbers make steps on a processor many times slower
     if training.config.threads:
         torch.set_num_threads(training.config.threads)
     if world > 1:

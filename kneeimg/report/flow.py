@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _KINDS = ("mri", "film")
 _TITLES = {"mri": "MR scans", "film": "Films"}
 
+_PLANNED = "what became of every planned scan"
 _WIDTH, _MAIN, _SIDE = 640, 300, 300
 _LINE, _PAD, _GAP = 17, 9, 26
 
@@ -53,17 +54,19 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class FlowDiagram:
-    """One kind of scan.
+    """One kind of scan, or one arm.
 
     Attributes
     ----------
-    title : Kind of scan.
+    title : Kind of scan, or arm.
+    what : What the boxes count, for those who cannot see the picture.
     steps : Boxes in words and counts.
     boxes, arrows : Where they lie; an arrow is (x1, y1, x2, y2).
     width, height : Of the picture.
     """
 
     title: str
+    what: str
     steps: tuple[Step, ...]
     boxes: tuple[Box, ...]
     arrows: tuple[tuple[int, int, int, int], ...]
@@ -77,7 +80,7 @@ def flow_diagrams(results: Results) -> list[FlowDiagram]:
     for kind in _KINDS:
         steps = flow_steps(results, kind)
         if steps:
-            found.append(_laid_out(_TITLES[kind], steps))
+            found.append(laid_out(_TITLES[kind], steps))
     return found
 
 
@@ -103,11 +106,11 @@ def flow_steps(results: Results, kind: str) -> tuple[Step, ...]:
     skipped = _skipped(results.disposition, kind)
     return (
         Step("Planned", len(fates), (f"{people} participants, {len(visits)} visits",),
-             "Missing", len(missing), tuple(_tally(missing))),
+             "Missing", len(missing), tuple(tally(missing))),
         Step("Found", len(fates) - len(missing), tuple(skipped),
-             "Refused", len(refused), tuple(_tally(refused))),
+             "Refused", len(refused), tuple(tally(refused))),
         Step("Measured", len(measured), tuple(_per_visit(measured, visits)),
-             "Not compared", len(reasons), tuple(_tally(reasons.values()))),
+             "Not compared", len(reasons), tuple(tally(reasons.values()))),
         Step("Compared with baseline", len(compared),
              tuple(_per_visit(compared, [v for v in visits if v != baseline]))),
     )  # fmt: skip
@@ -144,7 +147,8 @@ def _not_compared(
     return reasons
 
 
-def _tally(codes: Iterable[str]) -> Iterator[str]:
+def tally(codes: Iterable[str]) -> Iterator[str]:
+    """A line for each reason code with its count, the commonest first."""
     ordered = sorted(Counter(codes).items(), key=lambda item: (-item[1], item[0]))
     for code, count in ordered:
         yield f"{code}: {count}"
@@ -166,7 +170,8 @@ def _per_visit(scans: Iterable[tuple[str, str]], visits: Sequence[str]) -> Itera
         yield " · ".join(texts[first : first + 4])
 
 
-def _laid_out(title: str, steps: tuple[Step, ...]) -> FlowDiagram:
+def laid_out(title: str, steps: tuple[Step, ...], what: str = _PLANNED) -> FlowDiagram:
+    """The boxes of a diagram from top to bottom, each with what left beside it."""
     boxes: list[Box] = []
     arrows: list[tuple[int, int, int, int]] = []
     y, middle = 4, _MAIN // 2
@@ -183,7 +188,7 @@ def _laid_out(title: str, steps: tuple[Step, ...]) -> FlowDiagram:
         next_y = y + _GAP + aside.height
         arrows += [(middle, y, middle, next_y), (middle, across, aside.x, across)]
         y = next_y
-    return FlowDiagram(title, steps, tuple(boxes), tuple(arrows), _WIDTH, y + 4)
+    return FlowDiagram(title, what, steps, tuple(boxes), tuple(arrows), _WIDTH, y + 4)
 
 
 def _box(x: int, y: int, width: int, lines: tuple[str, ...], *, aside: bool) -> Box:
@@ -192,13 +197,23 @@ def _box(x: int, y: int, width: int, lines: tuple[str, ...], *, aside: bool) -> 
 
 def flow_sentence(results: Results, kind: str) -> str:
     """The same in words, for those who cannot see the diagram; "" if there is none."""
+    return in_words(_TITLES[kind], flow_steps(results, kind))
+
+
+def in_words(title: str, steps: Iterable[Step]) -> str:
+    """The boxes of a diagram as one sentence; "" without boxes."""
     parts = []
-    for step in flow_steps(results, kind):
-        parts.append(f"{step.title.lower()} {step.count}")
+    for step in steps:
+        parts.append(f"{_lower(step.title)} {step.count}")
         if step.left_title:
             why = f" ({', '.join(step.left_lines)})" if step.left_lines else ""
-            parts.append(f"{step.left_title.lower()} {step.left_count}{why}")
-    return f"{_TITLES[kind]}: {', '.join(parts)}" if parts else ""
+            parts.append(f"{_lower(step.left_title)} {step.left_count}{why}")
+    return f"{title}: {', '.join(parts)}" if parts else ""
+
+
+def _lower(title: str) -> str:
+    """With a small first letter; names of visits keep theirs."""
+    return title[:1].lower() + title[1:]
 
 
 def flow_sentences(results: Results) -> list[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kneeimg import __version__
 from kneeimg.core.anatomy import Side
 from kneeimg.errors import OutputError, ReasonCode
-from kneeimg.report import flow, glossary, overview, person, summaries, trial_page
+from kneeimg.report import arm_flow, flow, glossary, overview, person, summaries, trial_page
 from kneeimg.report.methods import methods, methods_paragraph
 from kneeimg.report.plots import FOLDER, Plot, group_plots, map_strip
 from kneeimg.report.results import Results, read_results
@@ -149,6 +149,8 @@ def _trial_page(results: Results) -> Iterator[tuple[str, bytes]]:
                 "sections": trial_page.sections(results.trial),
                 "arms": trial_page.arms_of(results.trial),
                 "visits": list(trial_page.analysed_visits(results.trial)),
+                "flows": arm_flow.arm_flows(results.trial),
+                "flow_texts": arm_flow.arm_flow_sentences(results.trial),
                 "methods_text": methods_paragraph(results),
             },
         ),

@@ -19,6 +19,7 @@ from kneeimg.report.summaries import (
     follow_ups,
     mean_changes,
     measured_change,
+    sdc_kind,
     singles,
 )
 
@@ -58,7 +59,8 @@ def group_plots(results: Results) -> Iterator[Plot]:
     """Plots of the first page: mean change, courses and single changes, without arms."""
     means = mean_changes(results)
     if means:
-        yield _forest(means)
+        shown = results.change[results.change["quantity"] == THICKNESS]
+        yield _forest(means, sdc_kind(shown["sdc_source"].unique()))
     if follow_ups(results):
         plot = _spaghetti(results)
         if plot is not None:
@@ -66,7 +68,7 @@ def group_plots(results: Results) -> Iterator[Plot]:
         yield from _waterfalls(results)
 
 
-def _forest(means: Sequence[MeanChange]) -> Plot:
+def _forest(means: Sequence[MeanChange], kind: str) -> Plot:
     from kneeimg.report.figures import ForestPanel, ForestRow, forest_plot
 
     visits = list(dict.fromkeys(mean.visit for mean in means))
@@ -87,6 +89,7 @@ def _forest(means: Sequence[MeanChange]) -> Plot:
         subtitle="mean over knees and 95 % interval (Student's t)",
         label="change, follow-up − baseline",
         unit="mm",
+        sdc_kind=kind,
     )
     return Plot(
         f"{FOLDER}/change_forest.png",
@@ -103,6 +106,7 @@ def _spaghetti(results: Results) -> Plot | None:
     from kneeimg.report.figures import GroupMean, SpaghettiPanel, Strand, spaghetti_plot
 
     places = visit_places(results)
+    kind = sdc_kind(results.change["sdc_source"].unique())
     panels = []
     for region, quantity in COURSE_PANELS:
         rows = measured_change(results, region, quantity)
@@ -130,7 +134,7 @@ def _spaghetti(results: Results) -> Plot | None:
         return None
     return Plot(
         f"{FOLDER}/change_courses.png",
-        spaghetti_plot(panels, places, title="Course of every knee"),
+        spaghetti_plot(panels, places, title="Course of every knee", sdc_kind=kind),
         "Change since baseline: one thin line for each knee, joined across a visit without a "
         "value; thick: mean over knees with its 95 % interval.",
         "Lines of the change since baseline of every knee, for regions of cartilage thickness and "
@@ -169,7 +173,8 @@ def _waterfalls(results: Results) -> Iterator[Plot]:
         visit = last_visit_with(results, region, quantity)
         if visit is None:
             continue
-        unit = str(measured_change(results, region, quantity)["unit"].iloc[0])
+        rows = measured_change(results, region, quantity)
+        unit = str(rows["unit"].iloc[0])
         yield Plot(
             f"{FOLDER}/waterfall_{region}_{quantity}_{visit}.png",
             waterfall_plot(
@@ -177,6 +182,7 @@ def _waterfalls(results: Results) -> Iterator[Plot]:
                 title=f"{panel_title(region, quantity)}: change of every knee, baseline → {visit}",
                 unit=unit,
                 limits=film_limits(quantity),
+                sdc_kind=sdc_kind(rows["sdc_source"].unique()),
             ),
             f"Single changes of {quantity_meaning(quantity)}, {region_meaning(region)}, {visit}. "
             "Dashed lines: the smallest detectable change (SDC) of one knee, where repeatability "

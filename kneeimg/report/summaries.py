@@ -7,7 +7,7 @@ made here: it is read from tables/trial.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -179,6 +179,24 @@ def film_progression(results: Results) -> list[FilmProgression]:
                 who = tuple(sorted(map(str, part.loc[chosen, "participant"])))
                 found.append(FilmProgression(meaning, visit, len(who), len(part), who))
     return found
+
+
+def sdc_kind(sources: Iterable[str]) -> str:
+    """What must be said beside an SDC: that it is simulated, wholly or in part; else nothing.
+
+    Parameters
+    ----------
+    sources : Values of a column `sdc_source`; empty where there is no SDC.
+
+    Examples
+    --------
+    >>> sdc_kind(["simulated: label maps re-posed, n=12", ""]), sdc_kind(["retest: RT1, n=20"])
+    ('simulated', '')
+    """
+    kinds = {str(source).partition(":")[0] for source in sources if source}
+    if "simulated" not in kinds:
+        return ""
+    return "simulated" if len(kinds) == 1 else "partly simulated"
 
 
 def sdc_sources(results: Results) -> Mapping[str, int]:

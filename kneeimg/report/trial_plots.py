@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kneeimg.report.plots import FOLDER, Plot, film_limits, panel_title
-from kneeimg.report.summaries import COURSE_PANELS, FOREST_REGIONS, THICKNESS, Single
+from kneeimg.report.summaries import COURSE_PANELS, FOREST_REGIONS, THICKNESS, Single, sdc_kind
 from kneeimg.report.trial_page import analysed_visits
 from kneeimg.report.trial_tables import TrialTables
 
@@ -100,11 +100,20 @@ def _courses(trial: TrialTables) -> Iterator[Plot]:
     if panels:
         yield Plot(
             f"{FOLDER}/trial_courses.png",
-            spaghetti_plot(panels, {"BL": 0.0} | places, title="Course of every knee by arm"),
+            spaghetti_plot(
+                panels,
+                {"BL": 0.0} | places,
+                title="Course of every knee by arm",
+                sdc_kind=_sdc_kind(values),
+            ),
             "Change since baseline: one thin line for each knee, thick: mean of the arm with its "
             "95 % interval, from the table of responsiveness.",
             "Lines of the change since baseline of every knee, coloured by arm",
         )
+
+
+def _sdc_kind(rows: pd.DataFrame) -> str:
+    return sdc_kind(rows["sdc_source"].unique()) if "sdc_source" in rows else ""
 
 
 def _strands(rows: pd.DataFrame) -> tuple[Strand, ...]:
@@ -167,6 +176,7 @@ def _waterfalls(trial: TrialTables) -> Iterator[Plot]:
                 unit=str(last["unit"].iloc[0]),
                 groups=trial.arms(),
                 limits=film_limits(quantity),
+                sdc_kind=_sdc_kind(last),
             ),
             f"Single changes at {visits[-1]}, the arm as a marker at the foot. Dashed: SDC of "
             "one knee, where repeatability data are at hand.",
@@ -194,7 +204,11 @@ def _responders(trial: TrialTables) -> Iterator[Plot]:
         ]
         yield Plot(
             f"{FOLDER}/trial_responders_{number + 1}.png",
-            shares_plot(bars, title=f"{endpoint}: responders", subtitle="against the SDC"),
+            shares_plot(
+                bars,
+                title=f"{endpoint}: responders",
+                subtitle=" ".join(("against the", _sdc_kind(rows), "SDC")).replace("  ", " "),
+            ),
             f"Participants whose {endpoint} worsened, stayed or improved beyond the smallest "
             "detectable change of one knee; the counts stand in the bars.",
             "Stacked bars of responders by arm and visit; the counts stand in the table below",

@@ -54,7 +54,9 @@ class ConfidenceSettings(Settings):
     femoral_cartilage_mm3, tibial_cartilage_mm3, patellar_cartilage_mm3 : Plausible volumes, mm³.
         Far outside of what adults have: advanced disease must not be refused.
     joint_width_mm : Plausible width of the tibial cartilages from medial to lateral, mm. Half a
-        knee is narrower.
+        knee is narrower; what is wider is no knee.
+    max_plateau_sd_mm : Tibial cartilages lie this near to their mean plane (SD), or there is no
+        knee, mm.
     max_cut_mm2 : Cartilage of femur or tibia that ends at the edge of the image over more than
         this is in view only in part, mm².
     """
@@ -68,6 +70,7 @@ class ConfidenceSettings(Settings):
     tibial_cartilage_mm3: Range = (600.0, 15_000.0)
     patellar_cartilage_mm3: Range = (200.0, 9_000.0)
     joint_width_mm: Range = (48.0, 110.0)
+    max_plateau_sd_mm: float = Field(default=5.0, gt=0.0)
     max_cut_mm2: float = Field(default=15.0, ge=0.0)
 
 

@@ -14,7 +14,7 @@ from kneeimg.report import palette
 from kneeimg.report.figures import forest, shares, spaghetti, strip, waterfall
 from kneeimg.report.figures.canvas import NOTICE, new_figure, png_bytes
 from kneeimg.report.figures.views import view_box
-from kneeimg.report.summaries import Single
+from kneeimg.report.summaries import Single, sdc_kind
 
 NAN = math.nan
 VISITS = {"BL": 0.0, "M06": 182.0, "M12": 365.0}
@@ -73,6 +73,26 @@ def test_the_band_of_the_sdc_is_drawn_only_where_there_is_one(sdc, named):
     assert ("within the SDC of a single knee" in legend_of(figure)) is named
     bands = [p for p in figure.axes[0].patches if to_hex(p.get_facecolor()) == "#dce3e7"]
     assert len(bands) == int(named)
+
+
+def test_a_simulated_sdc_is_called_so_on_every_plot_that_shows_it():
+    panel = spaghetti_panel(sdc=0.12)
+    courses = spaghetti.spaghetti_figure([panel], VISITS, title="T", sdc_kind="simulated")
+    assert "within the SDC of a single knee (simulated)" in legend_of(courses)
+    row = forest.ForestRow("FTJ", "25", -0.12, -0.2, -0.04, sdc=0.3)
+    panels = [forest.ForestPanel("Baseline → V1", (row,))]
+    means = forest.forest_figure(
+        panels, title="T", subtitle="S", label="change", unit="mm", sdc_kind="simulated"
+    )
+    assert "detectable change of one knee (simulated)" in texts(means)
+    bars = [Single("P1", "left", -0.3, "loss", 0.2)]
+    singles = waterfall.waterfall_figure(bars, title="T", unit="mm", sdc_kind="simulated")
+    assert "± SDC, 0.200 mm\n(simulated)" in legend_of(singles)
+
+
+def test_only_a_simulated_source_makes_an_sdc_simulated():
+    assert sdc_kind(["retest: study RT1, n=20", ""]) == ""
+    assert sdc_kind(["retest: study RT1, n=20", "simulated: phantoms, n=6"]) == "partly simulated"
 
 
 def forest_of(*rows, panels=1):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kneeimg.errors import InputError
-from kneeimg.report import trial_page
+from kneeimg.report import arm_flow, trial_page
 from kneeimg.report.html import render_report, write_report
 from kneeimg.report.results import (
     CHANGE_COLUMNS,
@@ -117,6 +117,28 @@ def test_primary_outcomes_come_first(trial):
 
 def test_participants_without_an_arm_are_in_no_arm(trial):
     assert trial_page.arms_of(trial) == [("A", 1), ("B", 1)]
+
+
+def test_everybody_of_an_arm_is_analysed_or_absent_with_a_reason(tmp_path):
+    def at(visit, participant, arm, **more):
+        return value(participant, arm, 0.1) | {"visit": visit} | more
+
+    gone = {"status": "not_measurable", "reason": "VISIT_MISSING"}
+    rows = [at(v, f"P{n}", "A" if n < 3 else "B") for v in ("M06", "M12") for n in range(5)]
+    rows[1] |= gone  # P1 misses M06 alone
+    rows[8] |= gone | {"reason": "MISSING_SLICES"}  # P3 misses M12
+    rows += [at("M06", "P9", ""), at("M06", "P0", "A", endpoint="MT_x", **gone)]
+    given = write(tmp_path / "flow", values=rows)
+    steps = dict(arm_flow.arm_steps(given))
+    assert [(s.title, s.count, s.left_count, s.left_lines) for s in steps["A"]] == [
+        ("In the arm", 3, 1, ("VISIT_MISSING: 1",)),
+        ("Analysed at M06", 2, 0, ()),
+        ("Analysed at M12", 3, 0, ()),
+    ]
+    assert [s.count for s in steps["B"]] == [2, 2, 1]
+    page = text_of(pages_of(results(trial=given))["trial.html"])
+    assert "Without a value at M12: 1 MISSING_SLICES: 1" in page
+    assert "A: in the arm 3, without a value at M06 1 (VISIT_MISSING: 1), analysed at M06 2" in page
 
 
 def test_plots_are_made_from_the_tables_that_are_there(trial):

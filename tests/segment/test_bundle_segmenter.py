@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import binary_dilation
 
 from kneeimg.core.anatomy import Side, Tissue
 from kneeimg.core.grid import Grid, reorient_array
@@ -174,10 +175,18 @@ def _bones_alone(image: Volume) -> Volume:
     return image.with_data(data, unit="a.u.")
 
 
+def _tibia_in_a_shell(image: Volume) -> Volume:
+    """Tibial cartilage all around the tibia: what networks make of the skin of a brain."""
+    tibia = image.data == 900
+    shell = binary_dilation(tibia, iterations=2) & (image.data == 0)
+    return image.with_data(np.where(shell, 400.0, image.data), unit="a.u.")
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         _noise,
+        _tibia_in_a_shell,
         _upside_down,
         _far_apart,
         _bones_alone,

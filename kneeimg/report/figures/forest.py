@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kneeimg.report import palette
 from kneeimg.report.figures.canvas import house_style, new_figure, png_bytes, write_heading
-from kneeimg.report.figures.plots import UNITS, empty_axes, quiet_axes, zero_line
+from kneeimg.report.figures.plots import UNITS, empty_axes, in_brackets, quiet_axes, zero_line
 from kneeimg.report.numbers import number_text
 
 if TYPE_CHECKING:
@@ -53,17 +53,31 @@ class ForestPanel:
 
 
 def forest_plot(
-    panels: Sequence[ForestPanel], *, title: str, subtitle: str, label: str, unit: str
+    panels: Sequence[ForestPanel],
+    *,
+    title: str,
+    subtitle: str,
+    label: str,
+    unit: str,
+    sdc_kind: str = "",
 ) -> bytes:
     """Panels side by side on one scale, as a PNG; see :func:`forest_figure`."""
     with house_style():
         return png_bytes(
-            forest_figure(panels, title=title, subtitle=subtitle, label=label, unit=unit)
+            forest_figure(
+                panels, title=title, subtitle=subtitle, label=label, unit=unit, sdc_kind=sdc_kind
+            )
         )
 
 
 def forest_figure(
-    panels: Sequence[ForestPanel], *, title: str, subtitle: str, label: str, unit: str
+    panels: Sequence[ForestPanel],
+    *,
+    title: str,
+    subtitle: str,
+    label: str,
+    unit: str,
+    sdc_kind: str = "",
 ) -> Figure:
     """One panel for each visit, at most four, all with the same axis.
 
@@ -73,6 +87,7 @@ def forest_figure(
     title, subtitle : Heading.
     label : Of the horizontal axis, without the unit.
     unit : mm, mm^2, ...; "" for none.
+    sdc_kind : "simulated" when the bands do not come from repeated scans.
     """
     panels = panels[-_MAX_PANELS:]
     lines = max((len(panel.rows) for panel in panels), default=1)
@@ -94,8 +109,8 @@ def forest_figure(
     _widen(first, panels)
     write_heading(figure, title, subtitle)
     if any(math.isfinite(row.sdc) for panel in panels for row in panel.rows):
-        figure.text(0.075, 7 / height, "grey: within the smallest detectable change of one knee",
-                    fontsize=8.5, color=palette.QUIET_INK)  # fmt: skip
+        text = f"grey: within the smallest detectable change of one knee{in_brackets(sdc_kind)}"
+        figure.text(0.075, 7 / height, text, fontsize=8.5, color=palette.QUIET_INK)
     return figure
 
 

@@ -54,8 +54,18 @@ def foot_legend(figure: Figure, handles: Sequence[Any]) -> None:
                       frameon=False, ncols=6, fontsize=8.5, labelcolor=palette.INK)  # fmt: skip
 
 
-def band_handle() -> Any:
+def band_handle(sdc_kind: str = "") -> Any:
     """Legend entry of :func:`sdc_band`."""
     from matplotlib.patches import Patch
 
-    return Patch(facecolor=palette.SDC_BAND, label="within the SDC of a single knee")
+    label = f"within the SDC of a single knee{in_brackets(sdc_kind)}"
+    return Patch(facecolor=palette.SDC_BAND, label=label)
+
+
+def in_brackets(sdc_kind: str) -> str:
+    """What follows SDC: " (simulated)" when it does not come from repeated scans.
+
+    >>> in_brackets("simulated"), in_brackets("")
+    (' (simulated)', '')
+    """
+    return f" ({sdc_kind})" if sdc_kind else ""

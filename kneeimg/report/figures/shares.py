@@ -56,8 +56,17 @@ def shares_figure(bars: Sequence[ShareBar], *, title: str, subtitle: str) -> Fig
                 continue
             axes.barh([line], [share], left=start, height=0.72, color=colour, hatch=hatch,
                       edgecolor=palette.PAPER, linewidth=0.8)  # fmt: skip
-            axes.text(start + share / 2, line, f"{bar.counts.get(outcome, 0)}", ha="center",
-                      va="center", color=ink, fontsize=9, fontweight="bold")  # fmt: skip
+            axes.text(
+                start + share / 2,
+                line,
+                f"{bar.counts.get(outcome, 0)}",
+                ha="center",
+                va="center",
+                color=ink,
+                fontsize=9,
+                fontweight="bold",
+                bbox={"boxstyle": "round,pad=0.35", "facecolor": colour, "linewidth": 0},
+            )
             start += share
     axes.set_yticks(range(len(bars)), [f"{bar.label}  (n {bar.n})" for bar in bars], fontsize=9)
     axes.set_ylim(len(bars) - 0.4, -0.6)

@@ -65,15 +65,23 @@ class SpaghettiPanel:
 
 
 def spaghetti_plot(
-    panels: Sequence[SpaghettiPanel], visits: Mapping[str, float], *, title: str
+    panels: Sequence[SpaghettiPanel],
+    visits: Mapping[str, float],
+    *,
+    title: str,
+    sdc_kind: str = "",
 ) -> bytes:
     """Change since baseline of every knee, as a PNG; see :func:`spaghetti_figure`."""
     with house_style():
-        return png_bytes(spaghetti_figure(panels, visits, title=title))
+        return png_bytes(spaghetti_figure(panels, visits, title=title, sdc_kind=sdc_kind))
 
 
 def spaghetti_figure(
-    panels: Sequence[SpaghettiPanel], visits: Mapping[str, float], *, title: str
+    panels: Sequence[SpaghettiPanel],
+    visits: Mapping[str, float],
+    *,
+    title: str,
+    sdc_kind: str = "",
 ) -> Figure:
     """One panel for each region, one thin line for each knee, one thick line for each group.
 
@@ -82,6 +90,7 @@ def spaghetti_figure(
     panels : What to draw.
     visits : Visit to its place in days, the baseline included: the ticks.
     title : Heading.
+    sdc_kind : "simulated" when the bands do not come from repeated scans.
     """
     rows = -(-len(panels) // _COLUMNS) or 1
     height = rows * _PANEL_PX[1] + _FRAME_PX
@@ -95,7 +104,7 @@ def spaghetti_figure(
         axes = figure.add_subplot(layout[number // _COLUMNS, number % _COLUMNS])
         _draw(axes, panel, visits, groups)
     write_heading(figure, title, "change since baseline, one thin line per knee")
-    foot_legend(figure, _handles(panels, groups))
+    foot_legend(figure, _handles(panels, groups, sdc_kind))
     return figure
 
 
@@ -155,7 +164,7 @@ def _draw_mean(axes: Axes, mean: GroupMean, groups: Sequence[str]) -> None:
                   capsize=3, elinewidth=1.4, zorder=5, label=mean.group)  # fmt: skip
 
 
-def _handles(panels: Sequence[SpaghettiPanel], groups: Sequence[str]) -> list[Any]:
+def _handles(panels: Sequence[SpaghettiPanel], groups: Sequence[str], sdc_kind: str) -> list[Any]:
     from matplotlib.lines import Line2D
 
     handles: list[Any] = [Line2D([], [], color=palette.SERIES, linewidth=0.8, label="one knee")]
@@ -164,5 +173,5 @@ def _handles(panels: Sequence[SpaghettiPanel], groups: Sequence[str]) -> list[An
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle=style, linewidth=2,
                               label=f"{group}: mean, 95 % interval"))  # fmt: skip
     if any(panel.sdc == panel.sdc for panel in panels):
-        handles.append(band_handle())
+        handles.append(band_handle(sdc_kind))
     return handles[1:] if len(groups) > 1 else handles

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from kneeimg.report import palette
 from kneeimg.report.figures.canvas import house_style, new_figure, png_bytes, write_heading
-from kneeimg.report.figures.plots import UNITS, empty_axes, quiet_axes, sdc_band, zero_line
+from kneeimg.report.figures.plots import (
+    UNITS,
+    empty_axes,
+    in_brackets,
+    quiet_axes,
+    sdc_band,
+    zero_line,
+)
 from kneeimg.report.summaries import Single
 
 if TYPE_CHECKING:
@@ -25,11 +32,14 @@ def waterfall_plot(
     unit: str,
     groups: dict[str, str] | None = None,
     limits: Sequence[tuple[float, str]] = (),
+    sdc_kind: str = "",
 ) -> bytes:
     """Bars as a PNG; see :func:`waterfall_figure`."""
     with house_style():
         return png_bytes(
-            waterfall_figure(bars, title=title, unit=unit, groups=groups, limits=limits)
+            waterfall_figure(
+                bars, title=title, unit=unit, groups=groups, limits=limits, sdc_kind=sdc_kind
+            )
         )
 
 
@@ -40,6 +50,7 @@ def waterfall_figure(
     unit: str,
     groups: dict[str, str] | None = None,
     limits: Sequence[tuple[float, str]] = (),
+    sdc_kind: str = "",
 ) -> Figure:
     """One bar for each knee, most loss at the left, coloured by its class in the change table.
 
@@ -50,6 +61,7 @@ def waterfall_figure(
     unit : Of the change.
     groups : Participant to arm: a marker under each bar; None before unblinding.
     limits : (value, name) of further horizontal lines, such as a published threshold.
+    sdc_kind : "simulated" when the SDC does not come from repeated scans.
     """
     figure = new_figure(_WIDTH_PX, _HEIGHT_PX)
     axes = figure.add_axes((0.06, 0.21, 0.80, 0.62))
@@ -75,7 +87,9 @@ def waterfall_figure(
                     rotation=90 if len(bars) > 14 else 0)  # fmt: skip
     quiet_axes(axes)
     arms = _mark_groups(axes, bars, groups or {})
-    figure.legend(handles=_handles(bars, arms, sdc if has_band else math.nan, unit),
+    # below the number: beside it the line would reach into the bars
+    after = f"\n{in_brackets(sdc_kind).strip()}" if sdc_kind else ""
+    figure.legend(handles=_handles(bars, arms, sdc if has_band else math.nan, unit, after),
                   loc="upper right", bbox_to_anchor=(0.998, 0.84), frameon=False, fontsize=8.0,
                   labelcolor=palette.INK)  # fmt: skip
     return figure
@@ -97,7 +111,9 @@ def _mark_groups(axes: Axes, bars: Sequence[Single], groups: dict[str, str]) -> 
     return arms
 
 
-def _handles(bars: Sequence[Single], arms: Sequence[str], sdc: float, unit: str) -> list[Any]:
+def _handles(
+    bars: Sequence[Single], arms: Sequence[str], sdc: float, unit: str, after: str
+) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -108,7 +124,7 @@ def _handles(bars: Sequence[Single], arms: Sequence[str], sdc: float, unit: str)
         for name, colour in palette.CLASS_COLOURS.items() if name in present
     ]  # fmt: skip
     if math.isfinite(sdc):
-        label = f"± SDC, {sdc:.3f} {UNITS.get(unit, unit)}"
+        label = f"± SDC, {sdc:.3f} {UNITS.get(unit, unit)}{after}"
         handles.append(Line2D([], [], color=palette.QUIET_INK, linestyle=(0, (5, 3)), label=label))
     for number, arm in enumerate(arms):
         colour, marker, _ = palette.ARM_STYLES[number % len(palette.ARM_STYLES)]
