@@ -45,7 +45,7 @@ def gaussian_sums(
     --------
     >>> inside = np.array([[4.0, 4.0, 4.0]])
     >>> gaussian_sums(inside, np.ones((1, 1)), inside, (9, 9, 9), 1.0, 3.0).round(4)
-    array([[0.0636]])
+    array([[0.0635]])
     """
     size = int(np.prod(shape))
     put, put_weight = _corners(points, shape)

@@ -210,7 +210,8 @@ def carried_to_wall(
     if not len(border) or not len(inside):
         return ray_mm
     place = mesh.index * (spacing_mm / rounding_mm)  # lengths in widths of the zone
-    gap, nearest = KDTree(place[border]).query(place[inside], distance_upper_bound=_FAR_RING[1])
+    found = KDTree(place[border]).query(place[inside], distance_upper_bound=_FAR_RING[1])
+    gap, nearest = np.asarray(found[0], dtype=np.float64), np.asarray(found[1], dtype=np.int64)
     at_rim = gap < 1.0
     rim, gap_rim = inside[at_rim], gap[at_rim]
     rings = [inside[(gap >= low) & (gap < high)] for low, high in (_INNER_RING, _FAR_RING)]
