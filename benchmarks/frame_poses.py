@@ -6,9 +6,9 @@ The phantom knee, or each label map of a right knee (scheme `knee-v1`), is scann
 and turned by up to 20° about six axes, on the OAI DESS grid (140 mm along the leg) and on 0.5 mm
 cubes (110 mm), each with the whole view and with 15 mm cut off its upper end. Real maps are laid on
 the new voxels from the distance to their boundaries and not drawn anew, so the anatomy is the same
-in every scan. Printed per region: range over all scans of tAB in % of its mean, and of ThCtAB_aMe in
-µm; "whole" and "short" give the ranges within one length of the view. A * marks what misses the aim
-of 2 % and 15 µm. The second line of a region counts the scans, and those flagged `SHORT_SHAFT`.
+in every scan. Printed per region: range over all scans of tAB in % of its mean and of ThCtAB_aMe
+in µm; "whole" and "short" give the ranges within one length of the view. A * marks what misses the
+aim of 2 % and 15 µm. The title counts the scans, and those flagged `SHORT_SHAFT`.
 """
 
 from __future__ import annotations

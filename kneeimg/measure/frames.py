@@ -22,6 +22,8 @@ _CONDYLES_MM = 40.0
 SHAFT_WANTED_MM = 15.0
 #: The shaft is searched from the scanner's +z and settles in a few rounds, to this tangent.
 _ROUNDS, _SETTLED = 8, 2e-4
+#: A wall that leads further away from the scanner's +z than 40 degrees is none.
+_SCANNER_UP, _LARGEST_TURN = np.array([0.0, 0.0, 1.0]), np.cos(np.deg2rad(40.0))
 #: So do the spheres, in which vertices further than this from a first fit (walls, notch,
 #: osteophytes) do not count, mm.
 _TRIMS, _SPHERE_BAND_MM = 3, 3.0
@@ -41,8 +43,8 @@ class BoneFrame:
     ----------
     axes : (3, 3) rows are the unit vectors medial, posterior, proximal in local mm.
     origin_mm : (3,) centre of the cartilage-bearing bone, local mm.
-    shaft_mm : Length of shaft in view; 0 when the flare below it, or the scanner's +z, stood in,
-        NaN on a bone whose frame needs no shaft.
+    shaft_mm : Length of shaft in view; 0 when the scanner's +z stood in, NaN on a bone whose frame
+        needs no shaft.
     """
 
     axes: FloatArray
@@ -110,27 +112,26 @@ def femur_frame(
     from 0.46 to 1.01 condylar widths above the distal end is told how it leans against the shaft
     (:mod:`kneeimg.measure.shaft`). A line through section centroids would do worse: a section that
     the view cuts obliquely pulls it over (seen on a real knee: 38°). With less than 15 mm of shaft
-    in view the rows are flagged; without any wall the scanner's +z takes its place.
+    in view the rows are flagged; where hardly any wall is seen, or it leads more than 40° away
+    from the scanner's +z, that takes its place.
     """
     weight = area_mm2[covered]
     if weight.sum() <= 0:
         return None
     origin = weight @ vertices_mm[covered] / weight.sum()
-    medial = _towards(_least_moment(normals[covered], weight), 0)
-    axes = _frame(medial, np.array([0.0, 0.0, 1.0]))
-    shaft_mm = 0.0
+    upright = _frame(_towards(_least_moment(normals[covered], weight), 0), _SCANNER_UP)
+    axes = upright
     for _ in range(_ROUNDS):
         found = _flexion_axis(vertices_mm, normals, area_mm2, axes)
-        axes = _frame(medial if found is None else found, axes[2])
+        axes = _frame(upright[0] if found is None else found, axes[2])
         width_mm = condyle_width_mm(vertices_mm, axes)
         tilt = shaft_tilt(vertices_mm @ axes.T, normals @ axes.T, area_mm2, width_mm, walls)
-        if tilt is None:
-            break
-        shaft_mm = tilt.length_mm
+        if tilt is None or axes[2] @ _SCANNER_UP < _LARGEST_TURN:
+            return BoneFrame(_frame(axes[0], _SCANNER_UP), origin, 0.0)
         axes = _frame(axes[0], axes[2] + tilt.backwards * axes[1])
         if abs(tilt.backwards) < _SETTLED:
             break
-    return BoneFrame(axes, origin, shaft_mm)
+    return BoneFrame(axes, origin, tilt.length_mm)
 
 
 def condyle_width_mm(vertices_mm: FloatArray, axes: FloatArray) -> float:

@@ -173,7 +173,7 @@ def _short_shaft(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
     frame = measured.frame
     if frame is None or not frame.has_short_shaft:
         return []
-    stands_in = "the flare below it stands in" if frame.shaft_mm == 0 else ""
+    stands_in = "the scanner's axis stands in" if frame.shaft_mm == 0 else ""
     finding = Finding(
         ReasonCode.SHORT_SHAFT,
         f"too little shaft of the {bone} in view to place the borders of its plates well",

@@ -23,11 +23,11 @@ _SHAFT_FROM = 0.60
 #: Steeper normals belong to no wall.
 _WALL_COSINE = 0.6
 #: The cut end of the bone is rounded over this length; no wall is read there, mm.
-_CUT_END_MM = 4.0
+_CUT_END_MM = 6.0
 #: A cell with less area than this is not seen, in parts of the squared width of the condyles.
 _LEAST_AREA = 5e-5
-#: Fewer cells tell no direction.
-_LEAST_CELLS = 6
+#: Fewer cells (two rows all around) tell no direction.
+_LEAST_CELLS = 2 * SECTORS
 #: How one person's flare differs from the mean is common to a row of cells, and grows downwards: a
 #: row this much lower, in widths, has 1/e of the weight. Femora cut at 0.9, 0.8, 0.7 and 0.6 widths
 #: erred by 0.6, 1.1, 1.7 and 3.8 degrees (RMS of 15, each with the table of the others).
@@ -63,30 +63,30 @@ def _table(
 #: the shaft against which they lean is the wall from 0.86 to 1.06 widths.
 FEMUR_WALLS = _table(
     (
-        (26.3, 23.8, 16.6, 13.5, 19.3, 22.7, 26.7, 31.2, 29.3, 27.1, 30.7, 34.3),
-        (26.2, 25.3, 15.4, 12.5, 22.9, 28.9, 28.5, 28.7, 23.7, 20.0, 30.5, 34.5),
-        (22.6, 22.7, 12.9, 9.6, 22.4, 30.1, _NONE, 27.7, 18.3, 16.1, 27.2, 30.1),
-        (17.7, 17.7, 10.3, 6.7, 18.7, 27.7, 31.4, 26.6, 15.0, 16.4, 24.3, 25.2),
-        (13.5, 13.1, 7.9, 4.6, 14.4, 22.6, 29.0, 26.8, 12.1, 15.7, 21.3, 19.1),
-        (10.5, 10.3, 5.9, 3.1, 10.9, 18.1, 24.8, 26.2, 10.1, 13.0, 16.5, 14.2),
-        (8.3, 8.5, 4.6, 2.3, 8.6, 14.5, 20.8, 24.3, 7.8, 10.3, 13.3, 11.2),
-        (7.3, 7.1, 4.1, 2.1, 6.9, 12.2, 18.3, 20.2, 5.1, 7.1, 10.6, 10.0),
-        (6.8, 6.7, 4.2, 2.4, 5.9, 10.5, 15.1, 15.4, 3.2, 4.7, 8.4, 9.5),
-        (6.9, 6.5, 3.9, 2.2, 5.3, 8.3, 11.3, 12.3, 2.1, 3.1, 7.4, 8.7),
-        (6.5, 6.4, 3.9, 2.3, 4.9, 8.1, 9.9, 10.1, 1.4, 2.0, 5.8, 9.0),
+        (26.2, 24.5, 16.2, 13.3, 20.1, 23.3, 26.8, 30.7, 29.3, 27.1, 28.4, 33.8),
+        (26.0, 24.6, 14.4, 11.5, 23.0, 29.3, 28.7, 28.9, 24.1, 20.1, 29.5, 34.5),
+        (22.0, 21.4, 12.2, 8.5, 22.0, 30.5, _NONE, 27.0, 18.8, 16.4, 26.1, 29.7),
+        (17.1, 16.3, 9.1, 5.7, 18.0, 27.6, 31.6, 25.9, 15.4, 16.9, 24.6, 25.2),
+        (13.0, 12.1, 6.8, 3.7, 13.7, 22.5, 29.1, 27.1, 12.7, 16.2, 21.6, 19.1),
+        (10.2, 9.5, 5.2, 2.5, 10.4, 18.1, 24.9, 26.5, 10.8, 13.6, 16.8, 14.1),
+        (8.0, 7.8, 3.9, 1.7, 8.2, 14.1, 20.9, 24.7, 8.3, 10.8, 13.6, 11.1),
+        (7.0, 6.5, 3.5, 1.6, 6.5, 12.2, 18.6, 20.5, 5.7, 7.6, 10.9, 10.1),
+        (6.6, 6.2, 3.6, 2.0, 5.8, 10.1, 15.0, 15.7, 3.8, 5.2, 8.6, 9.4),
+        (6.7, 6.0, 3.4, 1.7, 4.9, 8.3, 11.5, 12.6, 2.7, 3.7, 7.7, 8.6),
+        (6.1, 5.9, 3.1, 1.7, 4.6, 8.1, 10.2, 10.5, 1.9, 2.4, 5.9, 8.5),
     ),
     (
-        (2.6, 4.0, 5.5, 4.2, 4.0, 6.2, 4.9, 2.3, 2.0, 2.8, 4.5, 3.0),
-        (2.8, 3.5, 5.6, 3.2, 3.0, 3.3, 2.7, 3.3, 2.5, 4.3, 6.9, 2.8),
-        (4.1, 4.7, 5.2, 2.6, 2.6, 1.9, _NONE, 5.1, 2.3, 4.1, 6.6, 5.0),
-        (4.2, 5.3, 4.2, 2.1, 2.3, 2.5, 1.9, 6.6, 3.0, 4.1, 5.4, 4.6),
-        (4.0, 4.4, 3.5, 1.5, 2.1, 3.0, 3.4, 6.7, 2.2, 2.7, 3.8, 4.8),
-        (3.5, 3.0, 2.4, 1.3, 2.3, 3.3, 3.5, 4.7, 2.2, 2.5, 4.1, 4.3),
-        (3.0, 2.4, 2.1, 1.4, 2.5, 2.8, 3.3, 4.2, 1.8, 3.0, 3.4, 3.7),
-        (3.0, 2.3, 2.2, 1.5, 2.6, 3.0, 2.7, 3.7, 1.4, 2.1, 2.5, 3.2),
-        (2.7, 2.4, 1.8, 1.2, 2.4, 3.7, 3.2, 2.4, 1.5, 1.5, 2.1, 2.5),
-        (2.1, 2.1, 1.6, 1.3, 2.4, 3.7, 4.0, 2.0, 1.0, 1.3, 2.0, 2.7),
-        (2.6, 2.2, 1.6, 1.6, 2.5, 3.4, 4.1, 1.9, 1.1, 1.2, 2.2, 2.8),
+        (2.4, 3.7, 5.8, 4.2, 4.1, 6.4, 5.0, 2.2, 2.1, 2.7, 6.2, 3.0),
+        (2.8, 3.5, 5.8, 3.1, 3.2, 3.4, 2.7, 3.2, 2.5, 4.1, 6.9, 2.7),
+        (4.1, 5.2, 5.7, 2.8, 2.9, 2.0, _NONE, 5.5, 2.4, 4.4, 6.7, 4.6),
+        (4.2, 5.4, 4.5, 2.3, 2.5, 2.7, 1.9, 6.3, 3.1, 4.4, 5.1, 4.5),
+        (4.0, 4.5, 3.3, 1.6, 2.3, 3.0, 3.5, 6.5, 2.5, 3.0, 3.9, 4.9),
+        (3.6, 3.1, 2.6, 1.7, 2.3, 3.3, 3.5, 4.4, 2.3, 2.7, 4.0, 4.4),
+        (2.9, 2.6, 2.4, 1.6, 2.5, 2.8, 3.4, 4.2, 1.9, 3.0, 3.3, 3.7),
+        (3.0, 2.6, 2.3, 1.6, 2.6, 3.0, 2.9, 3.7, 1.3, 2.1, 2.6, 3.2),
+        (2.6, 2.4, 1.9, 1.2, 2.2, 3.4, 3.4, 2.4, 1.2, 1.5, 2.2, 2.5),
+        (2.2, 2.3, 1.6, 1.4, 2.2, 3.4, 3.8, 1.9, 0.7, 1.2, 2.0, 2.6),
+        (2.7, 1.9, 1.4, 1.8, 2.4, 3.3, 4.2, 1.9, 0.8, 0.9, 2.1, 2.8),
     ),
 )
 
@@ -99,8 +99,7 @@ class ShaftTilt:
     ----------
     backwards, sideways : Tangents of the angles by which its upper end leans towards posterior and
         towards medial.
-    length_mm : Length of shaft in view, from 0.60 widths of the condyles up; 0 when only the flare
-        below it is seen.
+    length_mm : Length of shaft in view, from 0.60 widths of the condyles up.
     """
 
     backwards: float
@@ -127,7 +126,7 @@ def shaft_tilt(
 
     Returns
     -------
-    ShaftTilt, or None when no wall above the condyles is in view.
+    ShaftTilt, or None when hardly any wall above the condyles is in view.
 
     Notes
     -----
@@ -176,7 +175,7 @@ def wall_cells(
     end_mm = np.zeros(SECTORS)
     np.maximum.at(end_mm, sector, height_mm)
     whole = height_mm < end_mm[sector] - _CUT_END_MM
-    top_mm = float(height_mm[whole].max(initial=0.0))
+    top_mm = float(height_mm.max(initial=0.0))
     row = ((height_mm / width_mm - _LOWEST) / _ROW_HEIGHT).astype(np.int64)
     used = whole & (row < rows)
     cell, weight, cells = row[used] * SECTORS + sector[used], area_mm2[used], rows * SECTORS

@@ -124,13 +124,16 @@ def test_a_short_shaft_is_flagged() -> None:
     assert ReasonCode.SHORT_SHAFT not in rows["MT_tAB"].flags
 
 
-def test_without_a_shaft_the_flare_stands_in(knee: KneeMorphometry) -> None:
-    surface = knee.surfaces[Bone.FEMUR]
-    frame = frame_of(surface, top_mm=5.0)
+def test_without_a_shaft_the_scanner_stands_in(knee: KneeMorphometry) -> None:
+    frame = frame_of(knee.surfaces[Bone.FEMUR], top_mm=5.0)
     assert frame.shaft_mm == 0.0
     assert frame.has_short_shaft
-    # not the scanner's axis: the same cut of a femur that lies another way gives the same frame
-    kept = surface.vertices[:, 2] < 5.0
+    assert angle_deg(frame.axes[2], np.array([0, 0, 1.0])) < 1.0
+
+
+def test_a_short_cut_femur_takes_its_frame_along(knee: KneeMorphometry) -> None:
+    surface = knee.surfaces[Bone.FEMUR]
+    kept = surface.vertices[:, 2] < 22.0
     turn = rotation([1.0, 0.0, 0.0], 15.0)
     turned = femur_frame(
         surface.vertices[kept] @ turn.T,
@@ -139,7 +142,9 @@ def test_without_a_shaft_the_flare_stands_in(knee: KneeMorphometry) -> None:
         surface.fields["state"][kept] > 0,
     )
     assert turned is not None
-    assert angle_deg(turn @ frame.axes[2], turned.axes[2]) < 0.5
+    assert turned.has_short_shaft
+    frame = frame_of(surface, top_mm=22.0)
+    assert angle_deg(turn @ frame.axes[2], turned.axes[2]) < 1.0
 
 
 @pytest.mark.real
