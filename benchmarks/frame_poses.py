@@ -9,6 +9,12 @@ the new voxels from the distance to their boundaries and not drawn anew, so the 
 in every scan. Printed per region: range over all scans of tAB in % of its mean and of ThCtAB_aMe
 in µm; "whole" and "short" give the ranges within one length of the view. A * marks what misses the
 aim of 2 % and 15 µm. The title counts the scans, and those flagged `SHORT_SHAFT`.
+
+    python benchmarks/frame_poses.py LABELS ... --surfaces
+
+does it without new voxels, for the plates of the femur: its surface as measured is turned, and not
+cut ("whole") or cut across 50 mm above the middle of its joint surface, obliquely as the pose has
+it ("short"). That is the share of the frame alone, and quick.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kneeimg.core.anatomy import SUBREGIONS_OF, Side
+from kneeimg.core.anatomy import PLATE_UNIONS, SUBREGIONS_OF, Bone, Plate, Side
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import RigidTransform
@@ -28,14 +34,20 @@ from kneeimg.errors import ReasonCode
 from kneeimg.geometry.rigid import rotation
 from kneeimg.io.label_maps import read_label_map
 from kneeimg.io.label_schemes import load_scheme
+from kneeimg.measure.bones import measure_bone
+from kneeimg.measure.canonical import canonical_knee
+from kneeimg.measure.frames import femur_frame
 from kneeimg.measure.morphometry import measure_knee
+from kneeimg.measure.plates import femur_lines
 from kneeimg.phantoms.grids import FRAME_UID, JOINT_CENTRE_MM, dess_grid, isotropic_grid
 from kneeimg.phantoms.knee import KneePhantom
 from kneeimg.phantoms.resegmentation import DrawnKnee
+from kneeimg.settings.morphometry import MorphometrySettings
 
 PLATES = ("MT", "LT", "MF", "LF", "cMF", "cLF", "pMF", "pLF", "TrF", "P")
 SUBREGIONS = tuple(part.name for parts in SUBREGIONS_OF.values() for part in parts)
 REGIONS = PLATES + SUBREGIONS
+FEMORAL = ("cMF", "cLF", "pMF", "pLF", "TrF")
 GRIDS: dict[str, Callable[[], Grid]] = {"dess": dess_grid, "iso": isotropic_grid}
 #: Axis (medial, posterior, proximal) and angle in degrees of each turn; the first lies as it is.
 TURNS: tuple[tuple[tuple[float, float, float], float], ...] = (
@@ -50,7 +62,7 @@ TURNS: tuple[tuple[tuple[float, float, float], float], ...] = (
     ((0.0, 0.0, 1.0), -18.0),
 )
 MAX_SHIFT_MM = 3.0
-CUT_MM = 15.0
+CUT_MM, SHORT_MM = 15.0, 50.0
 AIM_PCT, AIM_UM = 2.0, 15.0
 
 Scan = Callable[[RigidTransform, Grid], LabelMap]
@@ -94,6 +106,34 @@ def scans(
             yield length, values, short
 
 
+def cuts(path: Path, poses: int) -> Iterator[tuple[str, dict[str, tuple[float, float]], bool]]:
+    """The same for the femur of a map as it was measured, turned and cut."""
+    canonical = canonical_knee(read_label_map(path, load_scheme("knee-v1")), Side.RIGHT)
+    found = measure_bone(canonical, Bone.FEMUR, MorphometrySettings())
+    if found is None:
+        raise SystemExit(f"{path.name}: no femur")
+    fields, inside = found.surface.fields, found.surface.fields["plate"] != int(Plate.NONE)
+    area, ray = fields["area_mm2"], np.nan_to_num(fields["ray_mm"])
+    points = found.surface.vertices - found.surface.vertices[inside].mean(axis=0)
+    for length, top_mm in (("whole", np.inf), ("short", SHORT_MM)):
+        for axis, angle_deg in TURNS[: poses + 1]:
+            turn = rotation(axis, angle_deg)
+            kept = (points @ turn.T)[:, 2] < top_mm
+            turned, normals = points @ turn.T, (fields["normals"] @ turn.T)[kept]
+            frame = femur_frame(turned[kept], normals, area[kept], inside[kept])
+            lines = None
+            if frame is not None:
+                lines = femur_lines(frame.coordinates(turned[kept]), 0.75)
+            if frame is None or lines is None:
+                raise SystemExit(f"{path.name}: no frame")
+            plate = np.where(inside, lines.plate_of(frame.coordinates(turned)), 0)
+            values = {}
+            for region in FEMORAL:
+                own = np.isin(plate, [int(code) for code in PLATE_UNIONS[region]])
+                values[region] = (area[own].sum(), np.average(ray[own], weights=area[own]))
+            yield length, values, frame.has_short_shaft
+
+
 def ranges(values: np.ndarray) -> tuple[float, float]:
     """Range of tAB in % of its mean and of ThCtAB_aMe in µm, of (n, 2) values."""
     return (
@@ -110,7 +150,7 @@ def report(
     print(f"\n{title}: {len(found)} scans, {flagged} flagged SHORT_SHAFT")
     print("region   tAB %: all  whole  short    mean µm: all  whole  short")
     table = {}
-    for region in REGIONS:
+    for region in found[0][1]:
         groups = {"all": np.array([values[region] for _, values, _ in found])}
         for length in ("whole", "short"):
             groups[length] = np.array([v[region] for name, v, _ in found if name == length])
@@ -126,6 +166,18 @@ def report(
     return table
 
 
+def summary(tables: dict[str, dict[str, dict[str, tuple[float, float]]]]) -> None:
+    """Print mean and worst ranges over knees."""
+    print(
+        f"\n{len(tables)} knees: range of tAB % and of the mean µm: mean, then worst of the knees"
+    )
+    for region in FEMORAL:
+        for group in ("all", "whole", "short"):
+            some = np.array([table[region][group] for table in tables.values()])
+            cells = [*some.mean(axis=0), *some.max(axis=0)]
+            print(f"{region:4} {group:5}" + "{:7.2f} {:7.1f} {:7.2f} {:7.1f}".format(*cells))
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -133,8 +185,13 @@ def main() -> None:
     parser.add_argument("--kind", choices=("soft", "hard"), default="soft")
     parser.add_argument("--grids", choices=GRIDS, nargs="+", default=list(GRIDS))
     parser.add_argument("--poses", type=int, default=6, choices=range(1, len(TURNS)))
+    parser.add_argument("--surfaces", action="store_true", help="turn and cut the femur alone")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
+    if options.surfaces:
+        every = {p.name: report(p.name, list(cuts(p, options.poses))) for p in options.labels}
+        summary(every)
+        return
     knees: dict[str, tuple[Scan, np.ndarray]] = {}
     for path in options.labels:
         drawn = DrawnKnee(read_label_map(path, load_scheme("knee-v1")))
