@@ -21,7 +21,7 @@ _CONDYLES_MM = 40.0
 #: Length of shaft that is looked for, mm.
 SHAFT_WANTED_MM = 15.0
 #: The shaft is searched from the scanner's +z and settles in a few rounds, to this tangent.
-_ROUNDS, _SETTLED = 8, 2e-4
+_ROUNDS, _SETTLED = 8, 4e-4
 #: A wall that leads further away from the scanner's +z than 40 degrees is none.
 _SCANNER_UP, _LARGEST_TURN = np.array([0.0, 0.0, 1.0]), np.cos(np.deg2rad(40.0))
 #: So do the spheres, in which vertices further than this from a first fit (walls, notch,
@@ -120,18 +120,20 @@ def femur_frame(
         return None
     origin = weight @ vertices_mm[covered] / weight.sum()
     upright = _frame(_towards(_least_moment(normals[covered], weight), 0), _SCANNER_UP)
-    axes = upright
-    for _ in range(_ROUNDS):
+    axes, shaft_mm = upright, 0.0
+    for number in range(_ROUNDS):
         found = _flexion_axis(vertices_mm, normals, area_mm2, axes)
         axes = _frame(upright[0] if found is None else found, axes[2])
         width_mm = condyle_width_mm(vertices_mm, axes)
         tilt = shaft_tilt(vertices_mm @ axes.T, normals @ axes.T, area_mm2, width_mm, walls)
         if tilt is None or axes[2] @ _SCANNER_UP < _LARGEST_TURN:
             return BoneFrame(_frame(axes[0], _SCANNER_UP), origin, 0.0)
-        axes = _frame(axes[0], axes[2] + tilt.backwards * axes[1])
+        shaft_mm = tilt.length_mm
+        step = tilt.backwards if number < _ROUNDS // 2 else 0.5 * tilt.backwards  # no going round
+        axes = _frame(axes[0], axes[2] + step * axes[1])
         if abs(tilt.backwards) < _SETTLED:
             break
-    return BoneFrame(axes, origin, tilt.length_mm)
+    return BoneFrame(axes, origin, shaft_mm)
 
 
 def condyle_width_mm(vertices_mm: FloatArray, axes: FloatArray) -> float:
