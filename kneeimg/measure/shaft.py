@@ -26,12 +26,15 @@ _WALL_COSINE = 0.6
 _CUT_END_MM = 6.0
 #: A cell with less area than this is not seen, in parts of the squared width of the condyles.
 _LEAST_AREA = 5e-5
-#: Fewer cells (two rows all around) tell no direction.
-_LEAST_CELLS = 2 * SECTORS
+#: Cells that face more to the side than this (posterior component of the normal) are left out: they
+#: tell little of the pitch, and an oblique cut can leave them alone in the uppermost row.
+_FACING = 0.4
+#: Fewer cells tell no direction.
+_LEAST_CELLS = SECTORS
 #: How one person's flare differs from the mean is common to a row of cells, and grows downwards: a
 #: row this much lower, in widths, has 1/e of the weight. Femora cut at 0.9, 0.8, 0.7 and 0.6 widths
 #: erred by 0.6, 1.1, 1.7 and 3.8 degrees (RMS of 15, each with the table of the others).
-_WEIGHT_HEIGHT = 0.07
+_WEIGHT_HEIGHT = 0.14
 #: Between people the shaft leans this much sideways against the flexion axis (SD).
 _SIDEWAYS_SD = np.tan(np.deg2rad(4.0))
 
@@ -135,7 +138,7 @@ def shaft_tilt(
     A cell out of view, at an oblique or ragged cut, gives none and draws nothing to its side.
     """
     seen, normal, top_mm = wall_cells(points_mm, normals, area_mm2, width_mm, len(walls.lean))
-    seen &= np.isfinite(walls.lean)
+    seen &= np.isfinite(walls.lean) & (np.abs(normal[:, :, 1]) > _FACING)
     if np.count_nonzero(seen) < _LEAST_CELLS:
         return None
     row = np.nonzero(seen)[0]
