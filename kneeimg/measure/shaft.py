@@ -34,7 +34,7 @@ _LEAST_CELLS = SECTORS
 #: How one person's flare differs from the mean is common to a row of cells, and grows downwards: a
 #: row this much lower, in widths, has 1/e of the weight. Femora cut at 0.9, 0.8, 0.7 and 0.6 widths
 #: erred by 0.6, 1.1, 1.7 and 3.8 degrees with equal weights (RMS of 15, tables of the others).
-_WEIGHT_HEIGHT = 0.14
+_WEIGHT_HEIGHT = 0.07
 #: Between people the shaft leans this much sideways against the flexion axis (SD).
 _SIDEWAYS_SD = np.tan(np.deg2rad(4.0))
 
