@@ -15,7 +15,7 @@ from kneeimg.segment.film.edges import expected_edge, trace_edge
 from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.rectify import LevelFilm, level
 from kneeimg.segment.film.rim import find_rims
-from kneeimg.segment.film.shaft import tibial_axis
+from kneeimg.segment.film.shaft import femoral_axis, tibial_axis
 from kneeimg.segment.film.trace import trace_pair
 
 SETUP = FilmSetup(pixel_mm=0.3)
@@ -78,8 +78,28 @@ def test_plateau_angle_where_the_shaft_is_in_view(rotation_deg):
 
 
 def angle(margins: JointMargins, axis: np.ndarray, film: FilmPhantom) -> float:
-    rows = measure_joint_space(replace(margins, tibial_axis=axis), film.radiograph.spacing_mm)
-    return next(row.value for row in rows if row.quantity == "TPA")
+    return measured_angle("TPA", replace(margins, tibial_axis=axis), film)
+
+
+def measured_angle(name: str, margins: JointMargins, film: FilmPhantom) -> float:
+    rows = measure_joint_space(margins, film.radiograph.spacing_mm)
+    return next(row.value for row in rows if row.quantity == name)
+
+
+@pytest.mark.parametrize("lean_deg, rotation_deg", [(6.0, 0.0), (9.5, -4.0), (-1.0, 4.0)])
+def test_femorotibial_angle_where_both_shafts_are_in_view(lean_deg, rotation_deg):
+    setup = FilmSetup(pixel_mm=0.5, size_mm=(330.0, 170.0), rotation_deg=rotation_deg)
+    knee = replace(KNEE, femoral_shaft_deg=lean_deg)
+    film = knee_film(knee, setup)
+    image, pose = film.radiograph.image.astype(np.float64), exact_pose(knee, setup)
+    femur, tibia = femoral_axis(image, pose), tibial_axis(image, pose)
+    assert femur is not None
+    assert tibia is not None
+    assert femur[0, 1] < femur[1, 1] < tibia[0, 1] < tibia[1, 1]  # from proximal to distal
+    margins = replace(film.margins, tibial_axis=tibia, femoral_axis=femur)
+    assert measured_angle("FTA", margins, film) == pytest.approx(
+        knee.femorotibial_angle_deg, abs=0.5
+    )
 
 
 def test_without_a_shaft_there_is_no_axis(film):
@@ -87,6 +107,7 @@ def test_without_a_shaft_there_is_no_axis(film):
     assert tibial_axis(image, exact_pose(KNEE, SETUP)) is None
     tall = np.random.default_rng(0).normal(1000.0, 50.0, (900, image.shape[1]))
     assert tibial_axis(tall, exact_pose(KNEE, SETUP)) is None
+    assert femoral_axis(image, exact_pose(KNEE, SETUP)) is None
 
 
 def test_a_closed_joint_has_no_rim(film):

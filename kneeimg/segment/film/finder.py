@@ -30,7 +30,7 @@ from kneeimg.segment.film.polarity import upright
 from kneeimg.segment.film.rectify import LevelFilm, level
 from kneeimg.segment.film.refine import FLAT_ONSET, ROUND_ONSET, RefineScale, refine
 from kneeimg.segment.film.rim import find_rims
-from kneeimg.segment.film.shaft import tibial_axis
+from kneeimg.segment.film.shaft import femoral_axis, tibial_axis
 from kneeimg.segment.film.trace import TracedPair, trace_pair
 from kneeimg.settings.film import FilmSettings
 
@@ -139,8 +139,13 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
     others = [Search(before.pairs, before.film.pose), Search(again, seen.film.pose)]
     findings += check_consistent(seen.film.pose, lines.femur, lines.tibia, others)
     rims = find_rims(seen.film, lines.femur, lines.tibia)
-    axis = tibial_axis(image, seen.film.pose)
-    return replace(lines, rim=rims, tibial_axis=axis, findings=(*findings, *lines.findings))
+    return replace(
+        lines,
+        rim=rims,
+        tibial_axis=tibial_axis(image, seen.film.pose),
+        femoral_axis=femoral_axis(image, seen.film.pose),
+        findings=(*findings, *lines.findings),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
