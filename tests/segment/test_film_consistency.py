@@ -30,6 +30,7 @@ def pose_of(knee: FilmKnee) -> Pose:
 
 
 POSE = pose_of(KNEE)
+CLEAR, FAINT = ({MEDIAL: strength, LATERAL: strength} for strength in (1.0, 0.2))
 
 
 def search_of(margins: JointMargins, rows: float = 0.0) -> Search:
@@ -122,9 +123,9 @@ def edges_at(left: float, right: float) -> Lines:
 def test_a_femur_at_the_border_is_flagged_or_refused_by_where_its_plateau_ends():
     pose = Pose(100.0, 100.0, 198.0, 0.0)
     shape = (200, 200)
-    assert check_edges(edges_at(20, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0}) == []
-    flagged = check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0})
+    assert check_edges(edges_at(20, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0}, CLEAR) == []
+    flagged = check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0}, CLEAR)
     assert [(f.code, f.where) for f in flagged] == [(ReasonCode.BONE_CUT_BY_VIEW, "medial")]
     with pytest.raises(InputError) as error:
-        check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: -0.1, LATERAL: 1.0})
+        check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: -0.1, LATERAL: 1.0}, FAINT)
     assert error.value.code is ReasonCode.JOINT_OUT_OF_VIEW

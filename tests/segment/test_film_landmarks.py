@@ -42,7 +42,7 @@ def test_the_width_does_not_come_from_the_outline(film, wider):
     seen = level_film(film, KNEE, SETUP, wider)
     for compartment, edge_mm in ((Compartment.MEDIAL, 0.0), (Compartment.LATERAL, 80.0)):
         expected = expected_edge(seen, trace_pair(seen, compartment), compartment)
-        line = trace_edge(seen, compartment, expected)
+        line, _ = trace_edge(seen, compartment, expected)
         outer = line[:, 0].min() if edge_mm == 0 else line[:, 0].max()
         at = seen.pose.pixels(np.array([outer, -0.2]))[0]
         true = to_pixels(np.array([[edge_mm, -22.0]]), KNEE, SETUP)[0, 0]
