@@ -28,7 +28,7 @@ from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.metal import check_metal
 from kneeimg.segment.film.polarity import upright
 from kneeimg.segment.film.rectify import LevelFilm, level
-from kneeimg.segment.film.refine import FLAT_ONSET, ROUND_ONSET, RefineScale, refine
+from kneeimg.segment.film.refine import RefineScale, Shape, refine
 from kneeimg.segment.film.rim import find_rims
 from kneeimg.segment.film.shaft import femoral_axis, tibial_axis
 from kneeimg.segment.film.trace import STARTS, TracedPair, trace_pair
@@ -242,11 +242,11 @@ def _refined(image: FloatArray, seen: _Seen, settings: FilmSettings) -> JointMar
     tibia: dict[Compartment, MarginLine] = {}
     edges: dict[Compartment, MarginLine] = {}
     for compartment, pair in seen.pairs.items():
-        femur[compartment] = refine(image, pose.pixels(pair.femur), -down, scale, ROUND_ONSET)
-        tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale, FLAT_ONSET)
+        femur[compartment] = refine(image, pose.pixels(pair.femur), -down, scale, Shape.ROUND)
+        tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale, Shape.FLOOR)
         inward = right if compartment is Compartment.MEDIAL else -right
         edge = pose.pixels(seen.edges[compartment])
-        edges[compartment] = _sure_part(refine(image, edge, inward, scale, ROUND_ONSET))
+        edges[compartment] = _sure_part(refine(image, edge, inward, scale, Shape.ROUND))
     findings = check_edges(edges, image.shape, pose, seen.expected, seen.clear)
     femur = {c: _over_bone(line, c, seen) for c, line in femur.items()}
     tibia = {c: _over_bone(line, c, seen) for c, line in tibia.items()}

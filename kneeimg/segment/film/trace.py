@@ -12,6 +12,7 @@ from kneeimg.segment.film.outline import femur_v, tibia_v
 from kneeimg.segment.film.rectify import WIDTH, LevelFilm
 
 FloatArray = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 MARGIN_X = {Compartment.MEDIAL: (0.045, 0.40), Compartment.LATERAL: (0.60, 0.955)}
 
@@ -89,6 +90,11 @@ def trace_pair(film: LevelFilm, compartment: Compartment, offset: float = 0.0) -
     return bands.traced(femur_rows, tibia_rows, score)
 
 
+def _gap(top: FloatArray, bottom: FloatArray) -> Single:
+    """(columns, n, m) rows between every two of (columns, n) and (columns, m) rows."""
+    return (bottom[:, None, :] - top[:, :, None]).astype(np.float32)
+
+
 def _prior(state: NDArray[np.int64]) -> FloatArray:
     """Cost of leaving the typical margin, by row of the band."""
     cost: FloatArray = _PRIOR_COST * ((state - _REACH) / _REACH) ** 2
@@ -102,8 +108,8 @@ class _Bands:
     x: FloatArray
     femur_row: FloatArray  # typical row of each margin
     tibia_row: FloatArray
-    femur_edge: FloatArray  # (columns, 2 reach + 1)
-    tibia_edge: FloatArray
+    femur_edge: Single  # (columns, 2 reach + 1)
+    tibia_edge: Single
     sums: FloatArray  # (columns, rows + 1) running sum of normalised grey values
     wide_rows: int
 
@@ -129,43 +135,48 @@ class _Bands:
         where = np.meshgrid(column, all_rows, indexing="ij")
         values = map_coordinates(grey, [where[1], where[0]], order=1, mode="nearest")
         sums = np.concatenate([np.zeros((len(x), 1)), np.cumsum(values, axis=1)], axis=1)
-        return cls(x, rows_f, rows_t, -sampled(rows_f), sampled(rows_t), sums, wide_rows)
+        # single precision: half the time, the same paths
+        edges = (-sampled(rows_f)).astype(np.float32), sampled(rows_t).astype(np.float32)
+        return cls(x, rows_f, rows_t, *edges, sums, wide_rows)
 
-    def gain(self) -> FloatArray:
+    def gain(self) -> Single:
         """(columns, femur states, tibia states) gain, -inf where the bones would overlap."""
         reach = np.arange(-_REACH, _REACH + 1)
-        prior = _prior(np.arange(2 * _REACH + 1))
+        prior = _prior(np.arange(2 * _REACH + 1)).astype(np.float32)
+        top, bottom = self.femur_row[:, None] + reach, self.tibia_row[:, None] + reach
         femur = np.clip(self.femur_edge, -1, 1.5)
         tibia = np.clip(self.tibia_edge, -1, _TIBIA_EDGE_CAP) - prior
-        top, bottom = self.femur_row[:, None] + reach, self.tibia_row[:, None] + reach
         plate = self._mean(bottom + _PLATE[0], bottom + _PLATE[1])
-        tibia = tibia + _PLATE_GAIN * np.clip(plate, -1.0, _PLATE_CAP)
-        gap = bottom[:, None, :] - top[:, :, None]
+        tibia += _PLATE_GAIN * np.clip(plate, -1.0, _PLATE_CAP)
+        gap = _gap(top, bottom)
         dark, inner = self._darkness(top, bottom)
-        dark = np.clip(dark, -1.0, 1.0) - _GREY_COST * np.clip(inner - _GREY_SPACE, 0.0, 2.0)
-        space = femur[:, :, None] + _DARK_GAIN * dark
+        np.clip(dark, -1.0, 1.0, out=dark)
+        inner = np.clip(inner - _GREY_SPACE, 0.0, 2.0)
+        space = femur[:, :, None] + _DARK_GAIN * (dark - _GREY_COST * inner)
         closed = np.maximum(femur, 0.0)[:, :, None] + _CLOSED_GAIN
-        total = np.where(gap > _CLOSED_ROWS, space, closed) - prior[:, None] + tibia[:, None, :]
+        total = np.where(gap > _CLOSED_ROWS, space, closed)
+        total += (tibia[:, None, :] - prior[:, None]).astype(np.float32)
         total -= _WIDE_COST * np.maximum(gap - self.wide_rows, 0.0)
         total[gap < 0] = -np.inf
         return total
 
-    def _sum(self, row: FloatArray) -> FloatArray:
+    def _sum(self, row: FloatArray) -> Single:
         """Sum of the grey values of each column down to a (columns, n) row; linear in between."""
         last = self.sums.shape[1] - 1
         at = np.clip(row + 0.5, 0.0, last)
         whole = np.minimum(at.astype(np.int64), last - 1)
         low = np.take_along_axis(self.sums, whole, axis=1)
         high = np.take_along_axis(self.sums, whole + 1, axis=1)
-        between: FloatArray = low + (at - whole) * (high - low)
+        between: Single = (low + (at - whole) * (high - low)).astype(np.float32)
         return between
 
-    def _mean(self, start: FloatArray, stop: FloatArray) -> FloatArray:
+    def _mean(self, start: FloatArray, stop: FloatArray) -> Single:
         """Mean grey value of each column between two (columns, n) rows."""
-        average: FloatArray = (self._sum(stop) - self._sum(start)) / (stop - start)
+        rows = (stop - start).astype(np.float32)
+        average: Single = (self._sum(stop) - self._sum(start)) / rows
         return average
 
-    def _darkness(self, top: FloatArray, bottom: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _darkness(self, top: FloatArray, bottom: FloatArray) -> tuple[Single, Single]:
         """How much darker each space is than the bone above and below it, and its brightness.
 
         `top` (columns, n) and `bottom` (columns, m) rows one apart give (columns, n, m); a space
@@ -173,14 +184,14 @@ class _Bands:
         """
         above = self._mean(top - _STRIP, top - 1)[:, :, None]
         below = self._mean(bottom + 1, bottom + _STRIP)[:, None, :]
-        high = np.maximum(bottom[:, None, :] - top[:, :, None], 1e-6)
+        high = np.maximum(_gap(top, bottom), 1e-6)
         start = self._sum(top)[:, :, None]
         inner = (self._sum(bottom)[:, None, :] - start) / high
         # the rim of a dished or tilted plateau greys the lower half of the space
         inner = np.minimum(inner, (self._middle_sums(top, bottom) - start) / (high / 2))
         return np.minimum(above, below) - inner, inner
 
-    def _middle_sums(self, top: FloatArray, bottom: FloatArray) -> FloatArray:
+    def _middle_sums(self, top: FloatArray, bottom: FloatArray) -> Single:
         """(columns, n, m) sums down to the middle of each space: rows half a row apart."""
         n, m = top.shape[1], bottom.shape[1]
         halves = (top[:, :1] + bottom[:, :1] + np.arange(n + m - 1)) / 2
@@ -206,12 +217,12 @@ class _Bands:
         )
 
 
-def _best_paths(gain: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _best_paths(gain: Single) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of both paths that maximise the summed gain, less the cost of moving."""
     columns, n, m = gain.shape
     moves = [(a, b) for a in range(-_STEP, _STEP + 1) for b in range(-_STEP, _STEP + 1)]
-    cost = [_BEND_COST * (a * a + b * b) ** 0.5 for a, b in moves]
-    totals = np.full((columns, n + 2 * _STEP, m + 2 * _STEP), -np.inf)
+    cost = [np.float32(_BEND_COST * (a * a + b * b) ** 0.5) for a, b in moves]
+    totals = np.full((columns, n + 2 * _STEP, m + 2 * _STEP), -np.inf, dtype=np.float32)
     inner = (slice(_STEP, _STEP + n), slice(_STEP, _STEP + m))
     totals[0][inner] = gain[0]
     for k in range(1, columns):
