@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kneeimg.core.margins import MarginLine
 from kneeimg.geometry.smoothing import local_quadratic
+from kneeimg.segment.film.edges import best_path
 
 FloatArray = NDArray[np.float64]
 
@@ -233,7 +234,11 @@ def _edge_offsets(
     favoured = slope * np.exp(-0.5 * (distance / (0.8 * far)) ** 2)
     if shape is Shape.FLOOR:
         favoured = favoured * _brightness_below(grey, inner, round(scale.below / step))
-    peak = np.where(inner, favoured, -np.inf).argmax(axis=1)
+    if shape is Shape.FLOOR:  # a path, not each profile's own best: rim and floor do not mix
+        usual_rise = np.percentile(favoured[:, inner].max(axis=1), 75) + 1e-12
+        peak = np.flatnonzero(inner)[best_path(favoured[:, inner] / usual_rise)]
+    else:
+        peak = np.where(inner, favoured, -np.inf).argmax(axis=1)
     rows = np.arange(len(points))
     before, here, after = (slope[rows, peak + k] for k in (-1, 0, 1))
     bend = before - 2 * here + after

@@ -153,7 +153,9 @@ class _Bands:
         np.clip(dark, -1.0, 1.0, out=dark)
         inner = np.clip(inner - _GREY_SPACE, 0.0, 2.0)
         space = femur[:, :, None] + _DARK_GAIN * (dark - _GREY_COST * inner)
-        closed = np.maximum(femur, 0.0)[:, :, None] + _CLOSED_GAIN
+        # past the end of the plateau nothing is bright: no joint is closed there
+        touching = (_CLOSED_GAIN * np.clip(plate, 0.0, 1.0))[:, None, :]
+        closed = np.maximum(femur, 0.0)[:, :, None] + touching
         total = np.where(gap > _CLOSED_ROWS, space, closed)
         total += (tibia[:, None, :] - prior[:, None]).astype(np.float32)
         total -= _WIDE_COST * np.maximum(gap - self.wide_rows, 0.0)
