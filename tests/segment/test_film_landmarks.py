@@ -16,7 +16,7 @@ from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.rectify import LevelFilm, level
 from kneeimg.segment.film.rim import find_rims
 from kneeimg.segment.film.shaft import femoral_axis, tibial_axis
-from kneeimg.segment.film.trace import trace_pair
+from kneeimg.segment.film.trace import STARTS, trace_pair
 
 SETUP = FilmSetup(pixel_mm=0.3)
 KNEE = FilmKnee(side=Side.LEFT, lateral_jsw_mm=6.0, medial_jsw_mm=4.5)
@@ -47,6 +47,35 @@ def test_the_width_does_not_come_from_the_outline(film, wider):
         at = seen.pose.pixels(np.array([outer, -0.2]))[0]
         true = to_pixels(np.array([[edge_mm, -22.0]]), KNEE, SETUP)[0, 0]
         assert at == pytest.approx(true, abs=0.045 * 80 / 0.3)
+
+
+def off_the_floor(line: np.ndarray, knee: FilmKnee, compartment: Compartment) -> float:
+    """Median distance of a path from the true floor inside the joint, in femoral widths."""
+    x = line[:, 0] if compartment is Compartment.MEDIAL else 1 - line[:, 0]
+    inside = line[(x > 0.1) & (x < 0.3)]
+    true = knee.tibia_v(inside[:, 0] * knee.femoral_width_mm) / knee.femoral_width_mm
+    return float(np.median(np.abs(inside[:, 1] - true)))
+
+
+@pytest.mark.parametrize("rows", [-16, 16])
+def test_of_several_searches_the_one_that_found_the_joint_scores_best(film, rows):
+    pose = exact_pose(KNEE, SETUP)
+    moved = replace(pose, row=pose.row + rows / 200 * pose.width)
+    seen = level(film.radiograph.image.astype(np.float64), moved)
+    for compartment in Compartment:
+        tries = [trace_pair(seen, compartment, start) for start in STARTS]
+        best = max(tries, key=lambda pair: pair.score)
+        line = best.tibia + (0.0, rows / 200)
+        assert off_the_floor(line, KNEE, compartment) < 0.01
+
+
+def test_a_condyle_that_touches_the_plateau_does_not_climb_into_its_trabeculae():
+    knee, setup = replace(KNEE, medial_jsw_mm=-2.0), replace(SETUP, texture=0.25)
+    seen = level_film(knee_film(knee, setup), knee, setup, 1.0)
+    femur = trace_pair(seen, Compartment.MEDIAL).femur
+    shut = (femur[:, 0] > 0.12) & (femur[:, 0] < 0.26)
+    true = knee.femur_v(femur[shut, 0] * knee.femoral_width_mm) / knee.femoral_width_mm
+    assert np.abs(femur[shut, 1] - true).max() < 0.02
 
 
 @pytest.mark.parametrize("beam_deg, seen", [(0.0, False), (6.0, True)])
