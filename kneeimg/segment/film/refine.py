@@ -264,7 +264,8 @@ def _brightness_below(grey: FloatArray, inner: NDArray[np.bool_], samples: int) 
     ahead = maximum_filter1d(smooth, size, axis=1, origin=-(size // 2), mode="nearest")
     low, high = smooth[:, inner].min(axis=1), ahead[:, inner].max(axis=1)
     share = (ahead - low[:, None]) / (high - low + 1e-9)[:, None]
-    return np.clip(share, 0.0, 1.0) ** 2
+    squared: FloatArray = np.clip(share, 0.0, 1.0) ** 2
+    return squared
 
 
 def _half_width(

@@ -85,8 +85,8 @@ def trace_pair(film: LevelFilm, compartment: Compartment, offset: float = 0.0) -
     femur_rows, tibia_rows = _best_paths(gain)
     found = gain[np.arange(len(x)), femur_rows, tibia_rows]
     moved = np.hypot(np.diff(femur_rows), np.diff(tibia_rows))
-    score = found + _prior(femur_rows) + _prior(tibia_rows)
-    score = float(score.mean() - _BEND_COST * moved.sum() / len(x))
+    free = found + _prior(femur_rows) + _prior(tibia_rows)
+    score = float(free.mean() - _BEND_COST * moved.sum() / len(x))
     return bands.traced(femur_rows, tibia_rows, score)
 
 
@@ -156,7 +156,7 @@ class _Bands:
         # past the end of the plateau nothing is bright: no joint is closed there
         touching = (_CLOSED_GAIN * np.clip(plate, 0.0, 1.0))[:, None, :]
         closed = np.maximum(femur, 0.0)[:, :, None] + touching
-        total = np.where(gap > _CLOSED_ROWS, space, closed)
+        total: Single = np.where(gap > _CLOSED_ROWS, space, closed)
         total += (tibia[:, None, :] - prior[:, None]).astype(np.float32)
         total -= _WIDE_COST * np.maximum(gap - self.wide_rows, 0.0)
         total[gap < 0] = -np.inf
@@ -186,12 +186,13 @@ class _Bands:
         """
         above = self._mean(top - _STRIP, top - 1)[:, :, None]
         below = self._mean(bottom + 1, bottom + _STRIP)[:, None, :]
-        high = np.maximum(_gap(top, bottom), 1e-6)
+        high = np.maximum(_gap(top, bottom), np.float32(1e-6))
         start = self._sum(top)[:, :, None]
-        inner = (self._sum(bottom)[:, None, :] - start) / high
+        inner = np.asarray((self._sum(bottom)[:, None, :] - start) / high, dtype=np.float32)
         # the rim of a dished or tilted plateau greys the lower half of the space
         inner = np.minimum(inner, (self._middle_sums(top, bottom) - start) / (high / 2))
-        return np.minimum(above, below) - inner, inner
+        dark: Single = np.minimum(above, below) - inner
+        return dark, inner
 
     def _middle_sums(self, top: FloatArray, bottom: FloatArray) -> Single:
         """(columns, n, m) sums down to the middle of each space: rows half a row apart."""
