@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from kneeimg.core.anatomy import Bone, Plate, Side, Tissue, VertexState
 from kneeimg.core.grid import Grid
@@ -91,6 +92,36 @@ def test_a_lesion_below_cartilage_is_bone(good: LabelMap, measured: KneeMorphome
     assert measure_knee(LabelMap(labels, good.grid), Side.RIGHT).measurements == (
         measured.measurements
     )
+
+
+def test_a_hollow_bone_is_filled(good: LabelMap, measured: KneeMorphometry) -> None:
+    # the cortex alone, open where the field of view cuts the shafts
+    labels = good.labels.copy()
+    for tissue in (Tissue.FEMUR, Tissue.TIBIA, Tissue.PATELLA):
+        solid = np.pad(labels == tissue, 3, mode="edge")
+        labels[binary_erosion(solid, iterations=3)[3:-3, 3:-3, 3:-3]] = 0
+    bones = [Tissue.FEMUR, Tissue.TIBIA, Tissue.PATELLA]
+    assert np.isin(labels, bones).sum() < 0.5 * np.isin(good.labels, bones).sum()
+    hollow = measure_knee(LabelMap(labels, good.grid), Side.RIGHT)
+    assert hollow.measurements == measured.measurements
+    assert hollow.findings == measured.findings
+
+
+def test_thick_slices_are_flagged_beside_rising_bone() -> None:
+    grid = sagittal_grid((1.5, 0.6, 0.6), (74, 150, 150), centre_mm=(0, 3, -45))
+    soft = PHANTOM.label_map(grid)
+    keep = {t: f for t, f in (soft.probabilities or {}).items() if t.name.startswith("TIBIA")}
+    knee = measure_knee(LabelMap.from_probabilities(keep, grid), Side.RIGHT)
+    flagged = {row.region for row in knee.measurements if ReasonCode.COARSE_GRID in row.flags}
+    assert "iMT" in flagged
+    assert not flagged & {"cMT", "aMT", "eMT", "cLT", "eLT", "P"}
+    (finding,) = (f for f in knee.findings if f.code is ReasonCode.COARSE_GRID)
+    assert "1.50 mm" in finding.found
+    fine = sagittal_grid((0.7, 0.6, 0.6), (158, 150, 150), centre_mm=(0, 3, -45))
+    soft = PHANTOM.label_map(fine)
+    keep = {t: f for t, f in (soft.probabilities or {}).items() if t.name.startswith("TIBIA")}
+    knee = measure_knee(LabelMap.from_probabilities(keep, fine), Side.RIGHT)
+    assert all(f.code is not ReasonCode.COARSE_GRID for f in knee.findings)
 
 
 def test_plates_that_touch_keep_their_thickness(good: LabelMap, measured: KneeMorphometry) -> None:

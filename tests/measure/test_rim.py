@@ -51,6 +51,10 @@ def test_thick_cartilage_in_a_hollow_plate(hard: bool, plateaus: LabelMap) -> No
     assert area[ray < 3.0].sum() / area.sum() < 0.005
 
 
+#: Widths of the rounded zone and sizes of a voxel, mm.
+WIDTH, STEP = np.full(3, 0.6), np.ones(3)
+
+
 def strip(thickness_mm: np.ndarray, step_mm: float) -> tuple[Mesh, np.ndarray]:
     """Flat bone, cartilage that varies along x; 12 rows of vertices."""
     count = len(thickness_mm)
@@ -61,6 +65,7 @@ def strip(thickness_mm: np.ndarray, step_mm: float) -> tuple[Mesh, np.ndarray]:
     vertices = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], axis=1) * step_mm
     up = np.tile([0.0, 0.0, 1.0], (len(vertices), 1))
     faces = np.concatenate([first, second])
+    # one voxel is 1 mm, so that indices are places
     mesh = Mesh(vertices, vertices, faces, up, up, np.ones(len(vertices)))
     return mesh, np.repeat(thickness_mm, 12)
 
@@ -68,7 +73,7 @@ def strip(thickness_mm: np.ndarray, step_mm: float) -> tuple[Mesh, np.ndarray]:
 def test_the_rounded_edge_of_a_wall_takes_the_thickness_inside() -> None:
     wall = np.concatenate([np.zeros(4), [1.2, 1.7], np.full(14, 2.0)])
     mesh, ray = strip(wall, 0.25)
-    found = carried_to_wall(mesh, ray, ray > 0.2, 0.6)
+    found = carried_to_wall(mesh, ray, ray > 0.2, WIDTH, STEP)
     assert found[ray > 0] == pytest.approx(2.0)
     assert (found[ray == 0] == 0).all()
 
@@ -77,16 +82,16 @@ def test_the_rounded_edge_of_a_wall_takes_the_thickness_inside() -> None:
 def test_cartilage_that_thins_out_keeps_its_rays(slope: float) -> None:
     ramp = np.concatenate([np.zeros(4), slope * 0.25 * np.arange(1, 25)])
     mesh, ray = strip(ramp, 0.25)
-    assert np.array_equal(carried_to_wall(mesh, ray, ray > 0.2, 0.6), ray)
+    assert np.array_equal(carried_to_wall(mesh, ray, ray > 0.2, WIDTH, STEP), ray)
 
 
 def test_thickness_that_rises_towards_its_wall_is_not_cut_down() -> None:
     lip = np.concatenate([np.zeros(4), [2.6, 2.5], np.full(14, 2.0)])
     mesh, ray = strip(lip, 0.25)
-    assert np.array_equal(carried_to_wall(mesh, ray, ray > 0.2, 0.6), ray)
+    assert np.array_equal(carried_to_wall(mesh, ray, ray > 0.2, WIDTH, STEP), ray)
 
 
 def test_without_bare_bone_there_is_no_border() -> None:
     mesh, ray = strip(np.full(10, 2.0), 0.25)
     assert len(border_vertices(mesh.faces, ray > 0.2)) == 0
-    assert carried_to_wall(mesh, ray, ray > 0.2, 0.6) is ray
+    assert carried_to_wall(mesh, ray, ray > 0.2, WIDTH, STEP) is ray
