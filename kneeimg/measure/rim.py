@@ -32,8 +32,9 @@ _REACH_SIGMAS = 3.0
 _WALL_RISE = 1.25
 #: Cartilage thinner than this share of the rounded zone's width shows no wall.
 _WALL_LEAST = 0.5
-#: Of a voxel, in voxels.
-_HALF_DIAGONAL = 0.5 * 3.0**0.5
+#: Voxels over which interpolation rounds the upper edge of a wall: with partial volume it falls
+#: from full to none over one to two of them.
+_ROUNDED_VOXELS = 1.2
 #: Rings in which cartilage is looked at, distances from its border in widths of the rounded zone.
 _INNER_RING, _FAR_RING = (1.0, 2.0), (2.5, 3.5)
 #: Keeps the fit of normals sound where neighbours lie on one line, as a share of sigma².
@@ -190,9 +191,9 @@ def _splat(index: FloatArray, values: FloatArray, shape: NDArray[np.int64]) -> F
 def rounding_mm(levels: LevelSets, sigma_mm: float) -> FloatArray:
     """(3,) mm: how far from a wall its upper edge is rounded, along each array axis.
 
-    Half a voxel's diagonal, in voxels, and the smoothing.
+    Rather more than a voxel, and the smoothing.
     """
-    widths: FloatArray = _HALF_DIAGONAL * spacing_of(levels.affine) + sigma_mm
+    widths: FloatArray = _ROUNDED_VOXELS * spacing_of(levels.affine) + sigma_mm
     return widths
 
 

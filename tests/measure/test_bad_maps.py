@@ -15,11 +15,13 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.errors import MaskError, ReasonCode
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.voxel_map import thickness_on_grid
-from kneeimg.phantoms.grids import sagittal_grid
+from kneeimg.phantoms.grids import random_pose, sagittal_grid
 from kneeimg.phantoms.knee import KneePhantom
 
 GRID = sagittal_grid((1.2, 0.6, 0.6), (92, 196, 196))
 PHANTOM = KneePhantom(Side.RIGHT)
+#: Of a field of view of the plateaus.
+MIDDLE = (0, 3, -45)
 
 
 @pytest.fixture(scope="module")
@@ -107,21 +109,24 @@ def test_a_hollow_bone_is_filled(good: LabelMap, measured: KneeMorphometry) -> N
     assert hollow.findings == measured.findings
 
 
-def test_thick_slices_are_flagged_beside_rising_bone() -> None:
-    grid = sagittal_grid((1.5, 0.6, 0.6), (74, 150, 150), centre_mm=(0, 3, -45))
-    soft = PHANTOM.label_map(grid)
-    keep = {t: f for t, f in (soft.probabilities or {}).items() if t.name.startswith("TIBIA")}
-    knee = measure_knee(LabelMap.from_probabilities(keep, grid), Side.RIGHT)
-    flagged = {row.region for row in knee.measurements if ReasonCode.COARSE_GRID in row.flags}
-    assert "iMT" in flagged
-    assert not flagged & {"cMT", "aMT", "eMT", "cLT", "eLT", "P"}
-    (finding,) = (f for f in knee.findings if f.code is ReasonCode.COARSE_GRID)
-    assert "1.50 mm" in finding.found
-    fine = sagittal_grid((0.7, 0.6, 0.6), (158, 150, 150), centre_mm=(0, 3, -45))
-    soft = PHANTOM.label_map(fine)
-    keep = {t: f for t, f in (soft.probabilities or {}).items() if t.name.startswith("TIBIA")}
-    knee = measure_knee(LabelMap.from_probabilities(keep, fine), Side.RIGHT)
-    assert all(f.code is not ReasonCode.COARSE_GRID for f in knee.findings)
+@pytest.mark.parametrize("slice_mm, flagged", [(1.5, True), (0.75, False)])
+def test_thick_slices_are_flagged_beside_rising_bone(slice_mm: float, flagged: bool) -> None:
+    pose = random_pose(np.random.default_rng(20240611), max_angle_deg=20.0)
+    knee = KneePhantom(Side.RIGHT, pose=pose)
+    grid = sagittal_grid((slice_mm, 0.6, 0.6), (round(111 / slice_mm), 150, 150), centre_mm=MIDDLE)
+    soft = knee.label_map(grid).probabilities or {}
+    tibia = {t: f for t, f in soft.items() if t.name.startswith("TIBIA")}
+    found = measure_knee(LabelMap.from_probabilities(tibia, grid), Side.RIGHT)
+    regions = {row.region for row in found.measurements if ReasonCode.COARSE_GRID in row.flags}
+    assert ("iMT" in regions) is flagged
+    assert not regions & {"cMT", "aMT", "eMT", "cLT", "eLT", "P"}
+    findings = [f for f in found.findings if f.code is ReasonCode.COARSE_GRID]
+    assert len(findings) == flagged
+    if flagged:  # and there is something to flag
+        rows, truth = rows_of(found), knee.truth()
+        wrong = rows["iMT_ThCtAB_aMe"].value - truth["iMT", "ThCtAB_aMe"]
+        assert abs(wrong) > 0.05
+        assert "1.50 mm" in findings[0].found
 
 
 def test_plates_that_touch_keep_their_thickness(good: LabelMap, measured: KneeMorphometry) -> None:
