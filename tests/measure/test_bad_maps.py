@@ -129,6 +129,26 @@ def test_thick_slices_are_flagged_beside_rising_bone(slice_mm: float, flagged: b
         assert "1.50 mm" in findings[0].found
 
 
+@pytest.mark.parametrize("gone, other", [("MT", "LT"), ("LT", "MT")])
+def test_a_plate_without_cartilage_is_not_measurable_and_the_other_is(
+    gone: str, other: str, good: LabelMap, measured: KneeMorphometry
+) -> None:
+    # without the baseline's bone area nobody knows how much was denuded: no 0 is given
+    labels = good.labels.copy()
+    tibial = np.argwhere(labels == Tissue.TIBIAL_CARTILAGE)
+    medial = good.grid.to_mm(tibial)[:, 0] > 0
+    labels[tuple(tibial[medial == (gone == "MT")].T)] = 0
+    rows = rows_of(measure_knee(LabelMap(labels, good.grid), Side.RIGHT))
+    before = rows_of(measured)
+    for quantity in ("ThCtAB_aMe", "tAB", "dABp", "defect_count"):
+        assert rows[f"{gone}_{quantity}"].reason is ReasonCode.REGION_EMPTY, quantity
+    assert rows[f"i{gone}_ThCtAB_aMe"].reason is ReasonCode.REGION_EMPTY
+    assert rows["FTJ_ThCtAB_aMe"].reason is ReasonCode.REGION_EMPTY
+    for region in (other, f"c{other}", f"i{other}", f"e{other}", "cMF"):
+        name = f"{region}_ThCtAB_aMe"
+        assert rows[name].value == pytest.approx(before[name].value, abs=1e-3), region
+
+
 def test_plates_that_touch_keep_their_thickness(good: LabelMap, measured: KneeMorphometry) -> None:
     # close the joint space with femoral cartilage: each ray ends at the end of its own cartilage
     labels = good.labels.copy()
