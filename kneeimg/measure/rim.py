@@ -129,7 +129,8 @@ def _fitted_normals(
         KDTree(place), _REACH_SIGMAS * sigma_mm, output_type="coo_matrix"
     )
     near.data = np.exp(-0.5 * (near.data / sigma_mm) ** 2)
-    fit = _linear_fits(near.tocsr() @ summed, centre - origin, normal, sigma_mm)
+    gathered: FloatArray = np.asarray(near.tocsr() @ summed)
+    fit = _linear_fits(gathered, centre - origin, normal, sigma_mm)
     away = mesh.vertices[chosen] - centre[own]
     along = np.einsum("ijk,ik->ij", _tangents(normal)[own], away)
     normals = fit[own, 0] + np.einsum("ij,ijk->ik", along, fit[own, 1:])
@@ -237,7 +238,8 @@ def carried_to_wall(
     if not len(border) or not len(inside):
         return ray_mm
     place = mesh.index * (spacing_mm / rounding_mm)  # lengths in widths of the zone
-    gap, nearest = KDTree(place[border]).query(place[inside], distance_upper_bound=_FAR_RING[1])
+    found = KDTree(place[border]).query(place[inside], distance_upper_bound=_FAR_RING[1])
+    gap, nearest = np.asarray(found[0]), np.asarray(found[1])
     at_rim = gap < 1.0
     rim, gap_rim = inside[at_rim], gap[at_rim]
     rings = [inside[(gap >= low) & (gap < high)] for low, high in (_INNER_RING, _FAR_RING)]
