@@ -2,8 +2,8 @@
 
 Beside the eminence cartilage ends in a wall next to a flank of bone. A voxel that is longer than
 the gap between them holds both, and interpolation lays a wedge of cartilage on the flank: in slices
-of 1.5 mm the inner part of a medial plate reads 0.13 mm too thin, while elsewhere the same slices do
-no such harm.
+of 1.5 mm the inner part of a medial plate reads 0.13 mm too thin, while elsewhere the same slices
+do no such harm.
 """
 
 from __future__ import annotations

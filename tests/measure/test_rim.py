@@ -45,6 +45,9 @@ def test_thick_cartilage_in_a_hollow_plate(hard: bool, plateaus: LabelMap) -> No
     for region in ("MT", "LT"):
         assert value(knee, region, "ThCtAB_aMe") == pytest.approx(4.0, abs=0.010)
         assert value(knee, region, "dABp") < 0.2
+    if not hard:  # beside the outer edge bone turns away, beside the eminence it turns up
+        for region in ("eMT", "iMT", "eLT", "iLT"):
+            assert value(knee, region, "ThCtAB_aMe") == pytest.approx(4.0, abs=0.010), region
     surface = knee.surfaces[Bone.TIBIA]
     measured = surface.fields["state"] == VertexState.MEASURED
     area, ray = surface.fields["area_mm2"][measured], surface.fields["ray_mm"][measured]
