@@ -1,6 +1,6 @@
 """How near measured cartilage is to the truth: a phantom knee in random poses on the OAI grid.
 
-    python benchmarks/thickness_accuracy.py [--poses 10] [--sweep [MM ...]] [--json FILE]
+    python benchmarks/thickness_accuracy.py [--poses 10] [--sweep [MM ...]] [--keep FOLDER]
 
 Prints, per plate and subregion, number of poses (within 20° about every axis), mean error (bias),
 SD over poses (repositioning), worst error and range over poses of ThCtAB_aMe in micrometres and
@@ -9,6 +9,7 @@ marks rows that miss the aim: soft 10 / 8 µm, hard 15 / 12 µm of bias / SD fro
 of bias below. "interior" takes the rays of vertices whose true position lies more than 2 mm inside
 the plate: the accuracy of the rays without that of the rim. "RMSE" is the error of single vertices,
 over all measured ones of the region that lie on its true tAB. `--grid` takes another voxel grid.
+A stopped run goes on where it was with the same `--keep` folder (empty it when the code changes).
 """
 
 from __future__ import annotations
@@ -111,22 +112,25 @@ def series(
     poses: int,
     rim_ramp_mm: float,
     grid: Grid,
+    keep: Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """Region to (poses, 4) errors."""
+    """Region to (poses, 4) errors; `keep` is a name under which each pose is kept, and reused."""
     rng = np.random.default_rng(20240611)
     settings = MorphometrySettings()
     runs = []
     truth = truth_of(thickness, variation, rim_ramp_mm)
     for number in range(poses):
         side = Side.RIGHT if number % 2 == 0 else Side.LEFT
-        phantom = KneePhantom(
-            side,
-            thickness,
-            variation,
-            rim_ramp_mm=rim_ramp_mm,
-            pose=random_pose(rng, max_angle_deg=20.0),
-        )
+        pose = random_pose(rng, max_angle_deg=20.0)  # drawn also for a pose that is kept
+        kept = None if keep is None else keep.with_name(f"{keep.name}_{number:02d}.json")
+        if kept is not None and kept.is_file():
+            runs.append(json.loads(kept.read_text()))
+            continue
+        phantom = KneePhantom(side, thickness, variation, rim_ramp_mm=rim_ramp_mm, pose=pose)
         runs.append(one_pose(phantom, truth, hard, settings, grid))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(runs[-1]))
     return {region: np.array([run[region] for run in runs]) for region in REGIONS}
 
 
@@ -186,12 +190,28 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--grid", choices=GRIDS, default="dess")
     parser.add_argument("--sweep-poses", type=int, default=None, help="poses of the sweep")
+    parser.add_argument(
+        "--keep", type=Path, default=None, help="folder of finished poses: run again to go on"
+    )
     options = parser.parse_args()
+
+    def kept(kind: str, t_mm: float) -> Path | None:
+        name = f"{options.grid}_{kind}_{t_mm:g}_{options.rim:g}"
+        return None if options.keep is None else options.keep / name
+
     grid = GRIDS[options.grid]()
     tables = {}
     kinds = ("soft", "hard") if options.kind == "both" else (options.kind,)
     for kind in kinds if options.poses else ():
-        errors = series(PlateThickness(), 0.2, kind == "hard", options.poses, options.rim, grid)
+        errors = series(
+            PlateThickness(),
+            0.2,
+            kind == "hard",
+            options.poses,
+            options.rim,
+            grid,
+            kept(kind, 0.0),
+        )
         title = f"knee, {kind}, {options.grid} grid, rim ramp {options.rim} mm"
         tables[kind] = report(title, errors, AIMS_UM[kind, True])
     sweep = () if options.sweep is None else options.sweep or SWEEP_MM
@@ -203,6 +223,7 @@ def main() -> None:
             options.sweep_poses or options.poses,
             options.rim,
             grid,
+            kept(kind, t_mm),
         )
         aim = AIMS_UM.get((kind, t_mm >= 1.0))
         tables[f"{kind} {t_mm} mm"] = report(f"constant {t_mm} mm, {kind}", errors, aim)

@@ -102,6 +102,8 @@ class ReasonCode(StrEnum):
     AMBIGUOUS_MASK = "AMBIGUOUS_MASK"
     BAD_MASK_FILE = "BAD_MASK_FILE"
     MASK_GRID_MISMATCH = "MASK_GRID_MISMATCH"
+    MASK_SERIES_MISMATCH = "MASK_SERIES_MISMATCH"
+    OVERLAPPING_SEGMENTS = "OVERLAPPING_SEGMENTS"
     EMPTY_MASK = "EMPTY_MASK"
     NO_BONE = "NO_BONE"
     UNKNOWN_LABEL = "UNKNOWN_LABEL"
@@ -373,6 +375,8 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.AMBIGUOUS_MASK: (_R, "Several masks could belong to the series"),
     ReasonCode.BAD_MASK_FILE: (_R, "The mask file cannot be read"),
     ReasonCode.MASK_GRID_MISMATCH: (_R, "The mask lies on another grid than its image"),
+    ReasonCode.MASK_SERIES_MISMATCH: (_R, "The DICOM mask was drawn on another series"),
+    ReasonCode.OVERLAPPING_SEGMENTS: (_R, "Segments of different tissues share voxels"),
     ReasonCode.EMPTY_MASK: (_R, "The mask holds no labelled voxel"),
     ReasonCode.NO_BONE: (_R, "The mask has cartilage but not the bone it lies on"),
     ReasonCode.UNKNOWN_LABEL: (_R, "A label value that the scheme does not name"),
@@ -476,6 +480,7 @@ USUAL_ACTIONS: dict[ReasonCode, str] = {
     ReasonCode.TOO_LARGE: "raise the limit in [reading] if the size is right",
     ReasonCode.NO_MASK: "put a mask beside the series, or name it in scans.csv",
     ReasonCode.BAD_MASK_FILE: "export the mask again as NIfTI, NRRD or MHA with whole numbers",
+    ReasonCode.MASK_SERIES_MISMATCH: "give the mask of this series, or the series of this mask",
     ReasonCode.EMPTY_MASK: "export the mask again; it may be of another structure or scan",
     ReasonCode.MODEL_HASH_MISMATCH: "install the model again; do not use these weights",
     ReasonCode.MODEL_REFUSED: "install the model again, or choose another one (--model)",

@@ -21,12 +21,23 @@ def real_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def grey_net() -> Any:
-    """Module `grey_net`: a cascade, an image and the labels that it must find in it."""
-    spec = importlib.util.spec_from_file_location("grey_net", _ROOT / "tests" / "grey_net.py")
+def _module(name: str) -> Any:
+    """A helper module beside this file, which several folders of tests use."""
+    spec = importlib.util.spec_from_file_location(name, _ROOT / "tests" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def grey_net() -> Any:
+    """Module `grey_net`: a cascade, an image and the labels that it must find in it."""
+    return _module("grey_net")
+
+
+@pytest.fixture(scope="session")
+def seg_writer() -> Any:
+    """Module `seg_writer`: DICOM segmentations as another program writes them."""
+    return _module("seg_writer")

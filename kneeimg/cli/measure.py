@@ -33,7 +33,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 @measure_app.command("mr")
 def measure_mr(
-    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD or MHA.", exists=True)],
+    labels: Annotated[
+        Path, typer.Argument(help="Label map: NIfTI, NRRD, MHA or DICOM SEG.", exists=True)
+    ],
     side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
     scheme: Annotated[
         str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")

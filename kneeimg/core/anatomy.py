@@ -181,11 +181,13 @@ class LabelScheme:
     tissues : Label value to tissue; every value a file may hold, background included.
     compartments : Label value to "medial" or "lateral", for schemes that tell them apart; used to
         check the side against the geometry.
+    segments : Further names and codes of DICOM segments, and the label value that each stands for.
     """
 
     name: str
     tissues: Mapping[int, Tissue]
     compartments: Mapping[int, str] = field(default_factory=dict)
+    segments: Mapping[str, int] = field(default_factory=dict)
 
 
 KNEE_V1 = LabelScheme(

@@ -1,4 +1,4 @@
-"""Segmentations from files: NIfTI, NRRD or MetaImage, hard or soft, onto the image's own grid."""
+"""Segmentations from files: NIfTI, NRRD, MetaImage, DICOM SEG, onto the image's own grid."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ def read_label_map(
 
     Parameters
     ----------
-    path : `.nii`, `.nii.gz`, `.nrrd`, `.nhdr`, `.mha` or `.mhd`. Four-dimensional NIfTI beside a
-        `.json` with `{"LabelMap": ["femur", ...]}` is a soft map, one tissue per volume, values
-        0..1; everything else is a hard map of integers.
+    path : `.nii`, `.nii.gz`, `.nrrd`, `.nhdr`, `.mha`, `.mhd`, or a DICOM segmentation (`.dcm`,
+        or any name) whose segments have names or codes that the scheme knows. Four-dimensional
+        NIfTI beside a `.json` with `{"LabelMap": ["femur", ...]}` is a soft map, one tissue per
+        volume, values 0..1, and so is a fractional DICOM segmentation; everything else is a hard
+        map of integers.
     scheme : What the integers mean: a scheme, its name or the path of its file.
     image_grid : Grid of the image that was segmented. The mask must lie on the same lattice, up
         to the order and direction of its axes, and comes back on exactly this grid. None: the
@@ -44,8 +46,8 @@ def read_label_map(
     ------
     MaskError
         BAD_MASK_FILE, UNKNOWN_LABEL (with values and voxel counts), EMPTY_MASK,
-        MASK_GRID_MISMATCH, NO_GEOMETRY, or LATERALITY_CONFLICT if the labels themselves show
-        both sides.
+        MASK_GRID_MISMATCH, NO_GEOMETRY, OVERLAPPING_SEGMENTS (DICOM), or LATERALITY_CONFLICT if
+        the labels themselves show both sides.
 
     Notes
     -----
@@ -54,6 +56,8 @@ def read_label_map(
     path = Path(path)
     scheme = scheme if isinstance(scheme, LabelScheme) else load_scheme(scheme)
     try:
+        if is_dicom_mask(path):
+            return _read_dicom(path, scheme, image_grid)
         file, tissues = _read(path)
         if tissues is not None:
             return _soft(file, tissues, image_grid, path.name)
@@ -62,6 +66,21 @@ def read_label_map(
         raise
     except InputError as error:
         raise MaskError.from_finding(error.finding) from error
+
+
+def is_dicom_mask(path: Path) -> bool:
+    """Whether a file that has not the name of another kind of mask is DICOM."""
+    if not path.is_file() or path.name.lower().endswith(MASK_SUFFIXES):
+        return False
+    from kneeimg.io.dicom_seg import looks_like_seg
+
+    return looks_like_seg(path)
+
+
+def _read_dicom(path: Path, scheme: LabelScheme, image_grid: Grid | None) -> LabelMap:
+    from kneeimg.io.dicom_seg import read_seg_label_map
+
+    return read_seg_label_map(path, scheme, image_grid)
 
 
 def _read(path: Path) -> tuple[NiftiFile, tuple[Tissue, ...] | None]:
@@ -74,7 +93,7 @@ def _read(path: Path) -> tuple[NiftiFile, tuple[Tissue, ...] | None]:
         raise MaskError(
             "not a file type for masks",
             where=path.name,
-            expected=", ".join(MASK_SUFFIXES),
+            expected=", ".join((*MASK_SUFFIXES, "DICOM SEG")),
             found=path.suffix or "no suffix",
         )
     file = read_nifti(path)

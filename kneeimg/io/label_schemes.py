@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -23,12 +24,16 @@ class SchemeFile(Settings):
     source : Where the values are published.
     labels : Label value to tissue; background 0 need not be listed.
     compartments : Label value to "medial" or "lateral", where the labels tell them apart.
+    segments : Name of a DICOM segment ("femur bone"), or code of its property type
+        ("SCT:71341001", with a region or modifier "SCT:309312004+SCT:71341001"), to label value;
+        beside the names that every scheme knows, see :func:`segment_values`.
     """
 
     name: str = Field(min_length=1)
     source: str
     labels: dict[int, str] = Field(min_length=1)
     compartments: dict[int, Literal["medial", "lateral"]] = Field(default_factory=dict)
+    segments: dict[str, int] = Field(default_factory=dict)
 
     @field_validator("labels")
     @classmethod
@@ -48,12 +53,81 @@ class SchemeFile(Settings):
         strangers = sorted(set(self.compartments) - set(self.labels))
         if strangers:
             raise ValueError(f"compartments of values that are not labels: {strangers}")
+        strangers = sorted(set(self.segments.values()) - set(self.labels))
+        if strangers:
+            raise ValueError(f"segments of values that are not labels: {strangers}")
         return self
 
     def scheme(self) -> LabelScheme:
         """The scheme as the rest of kneeimg uses it."""
         tissues = {value: Tissue[name.upper()] for value, name in self.labels.items()}
-        return LabelScheme(self.name, {0: Tissue.BACKGROUND, **tissues}, dict(self.compartments))
+        return LabelScheme(
+            self.name,
+            {0: Tissue.BACKGROUND, **tissues},
+            dict(self.compartments),
+            dict(self.segments),
+        )
+
+
+#: SNOMED CT codes as DICOM uses them (PS3.16): bones, and cartilage with the bone as its region.
+_BONE_CODES = {
+    Tissue.FEMUR: "SCT:71341001",
+    Tissue.TIBIA: "SCT:12611008",
+    Tissue.PATELLA: "SCT:64234005",
+    Tissue.FIBULA: "SCT:87342007",
+}
+_CARTILAGE_CODE, _MENISCUS_CODE = "SCT:309312004", "SCT:74135004"
+_CARTILAGE_OF = {
+    Tissue.FEMORAL_CARTILAGE: Tissue.FEMUR,
+    Tissue.TIBIAL_CARTILAGE: Tissue.TIBIA,
+    Tissue.PATELLAR_CARTILAGE: Tissue.PATELLA,
+}
+_MENISCUS_OF = {
+    Tissue.MEDIAL_MENISCUS: "SCT:255561001",
+    Tissue.LATERAL_MENISCUS: "SCT:49370004",
+}
+
+
+def plain_name(label: str) -> str:
+    """The name of a segment without capitals, hyphens and underscores.
+
+    >>> plain_name("Femoral_Cartilage")
+    'femoral cartilage'
+    """
+    return " ".join(re.findall(r"[^\W_]+", label.casefold()))
+
+
+def segment_values(scheme: LabelScheme) -> dict[str, int]:
+    """Name or code of a DICOM segment to the label value that it stands for in a scheme.
+
+    Every scheme knows its tissues by name ("femoral cartilage", and "medial tibial cartilage"
+    where it tells compartments apart) and by code; `[segments]` of its file adds more.
+
+    >>> segment_values(load_scheme("oai-zib-cm"))["lateral tibial cartilage"]
+    5
+    """
+    known: dict[str, int] = {}
+    for tissue in Tissue:
+        values = [v for v, own in sorted(scheme.tissues.items()) if own is tissue]
+        places = {scheme.compartments.get(value) for value in values}
+        if tissue is Tissue.BACKGROUND or not values:
+            continue
+        name = plain_name(tissue.name)
+        if len(places) == 1:
+            known |= dict.fromkeys((name, *_codes_of(tissue)), values[0])
+        for value in values:
+            if (place := scheme.compartments.get(value)) and place not in name:
+                known.setdefault(f"{place} {name}", value)
+    own = {n if ":" in n else plain_name(n): value for n, value in scheme.segments.items()}
+    return known | own
+
+
+def _codes_of(tissue: Tissue) -> tuple[str, ...]:
+    if tissue in _BONE_CODES:
+        return (_BONE_CODES[tissue],)
+    if tissue in _CARTILAGE_OF:
+        return (f"{_CARTILAGE_CODE}+{_BONE_CODES[_CARTILAGE_OF[tissue]]}",)
+    return (f"{_MENISCUS_CODE}+{_MENISCUS_OF[tissue]}",)
 
 
 def scheme_names() -> tuple[str, ...]:

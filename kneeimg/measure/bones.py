@@ -11,8 +11,9 @@ from scipy.spatial import KDTree
 from kneeimg.core.anatomy import Bone, Plate
 from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
-from kneeimg.geometry.affines import apply_affine, from_linear
+from kneeimg.geometry.affines import apply_affine, from_linear, spacing_of
 from kneeimg.measure.canonical import CanonicalKnee
+from kneeimg.measure.coarse import wall_voxels_mm
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
 from kneeimg.measure.plate_model import Recovered, recover_lost
 from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
@@ -45,6 +46,8 @@ class MeasuredBone:
     rim : What the plate model recovered at the rims; None when it was not asked.
     bone_mm3 : Volume of the bone in view, cavities closed.
     next_part : Size of the next largest surface of this label, as a share of this one.
+    wall_voxel_mm : (V,) length of voxels that are too long across a border of tAB beside which bone
+        rises, see :func:`kneeimg.measure.coarse.wall_voxels_mm`; None without tAB.
     owners : Cartilage voxels (canonical indices) and the vertices below them; None without tAB.
     """
 
@@ -55,6 +58,7 @@ class MeasuredBone:
     bone_mm3: float = float("nan")
     owners: VoxelOwners | None = None
     next_part: float = 0.0
+    wall_voxel_mm: FloatArray | None = None
 
     @property
     def is_several(self) -> bool:
@@ -102,7 +106,8 @@ def measure_bone(
         surface = _with_volume(surface, owners, levels)
     parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
     surface = with_tab(surface, plate, settings).with_fields(subregion=parts)
-    return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners, mesh.next_part)
+    walls = wall_voxels_mm(mesh, levels, plate)
+    return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners, mesh.next_part, walls)
 
 
 def _rays(
@@ -111,12 +116,13 @@ def _rays(
     """(V,) rays to the articular surface, and the mesh with the normals that they follow."""
     ray_mm = bone_to_articular(levels, mesh, settings)
     covered = covered_by(ray_mm, settings)
-    mesh, rim = with_rim_normals(mesh, levels, ray_mm, covered, settings.sigma_normal_mm)
+    mesh, rim = with_rim_normals(mesh, ray_mm, covered, settings.sigma_normal_mm)
     ray_mm[rim] = bone_to_articular(levels, mesh, settings, rim)
     ray_mm = without_wall_foot(ray_mm, mesh.faces, settings.wall_foot_share)
     covered = covered_by(ray_mm, settings) & np.isfinite(ray_mm)
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
-    return mesh, carried_to_wall(mesh, ray_mm, covered, rounding_mm(levels, sigma_mm))
+    widths_mm, spacing_mm = rounding_mm(levels, sigma_mm), spacing_of(levels.affine)
+    return mesh, carried_to_wall(mesh, ray_mm, covered, widths_mm, spacing_mm)
 
 
 def _with_articular(

@@ -12,7 +12,9 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.errors import Finding, MaskError, ReasonCode
 from kneeimg.measure.bones import MeasuredBone
 from kneeimg.measure.canonical import Box, CanonicalKnee
+from kneeimg.measure.coarse import LONG_MM
 from kneeimg.measure.frames import SHAFT_WANTED_MM
+from kneeimg.measure.regions import region_mask
 from kneeimg.settings.morphometry import MorphometrySettings
 
 #: Cartilage that is not part of one of these many largest pieces, in % of its volume, is islands.
@@ -20,6 +22,8 @@ _PIECES = {Bone.FEMUR: 1, Bone.TIBIA: 2, Bone.PATELLA: 1}
 _ISLAND_PCT = 3.0
 #: The cut of the field of view matters when it comes this close to cartilage, mm.
 _NEAR_MM = 3.0
+#: A region is flagged when slices are too thick along this share of its border.
+_WALL_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def input_findings(
     for bone, measured in bones.items():
         if bone.cartilage in knee.boxes:
             found += [*_cut(knee, bone), *_short_shaft(bone, measured), *_islands(knee, bone)]
-        found += _several(bone, measured)
+        found += [*_several(bone, measured), *_coarse_walls(bone, measured)]
     return tuple(found)
 
 
@@ -127,6 +131,30 @@ def _coarse(knee: CanonicalKnee, settings: MorphometrySettings) -> list[RegionFi
     return [RegionFinding(finding, tuple(REGION_BONES))]
 
 
+def _coarse_walls(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
+    """Regions with a border that runs across long slices beside rising bone."""
+    if measured.wall_voxel_mm is None:
+        return []
+    long_mm = measured.wall_voxel_mm
+    border = np.isfinite(long_mm)
+    shares = {}
+    for region in regions_of(bone):
+        own = border & region_mask(measured.surface, region)
+        if own.any() and (share := float((long_mm[own] > 0).mean())) >= _WALL_SHARE:
+            shares[region] = share
+    if not shares:
+        return []
+    finding = Finding(
+        ReasonCode.COARSE_GRID,
+        f"slices are too thick for the border of {', '.join(shares)}, beside which bone rises",
+        where=str(bone),
+        expected=f"slices under {LONG_MM:g} mm",
+        found=f"{np.nanmax(long_mm):.2f} mm, on {100 * max(shares.values()):.0f} % of the border",
+        action="thickness may be 0.1 mm off there: compare visits of one voxel size only",
+    )
+    return [RegionFinding(finding, tuple(shares))]
+
+
 def _cut(knee: CanonicalKnee, bone: Bone) -> list[RegionFinding]:
     """Whether the field of view cuts the bone beside its cartilage."""
     near = knee.box_of(bone.cartilage, margin_mm=_NEAR_MM)
@@ -163,7 +191,8 @@ def _several(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
         where=str(bone),
         expected="one knee",
         found=f"a second surface of {100.0 * measured.next_part:.0f} % of the first",
-        action="give each knee a label map of its own",
+        action="give each knee a label map of its own; fill a bone of which the cortex is drawn "
+        "with gaps",
     )
     return [RegionFinding(finding, ())]
 

@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, spacing_of
 from kneeimg.measure.canonical import CanonicalKnee
+from kneeimg.measure.cavities import open_parts
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -106,7 +107,8 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
 def close_cavities(solid: Field, cartilage: Field, part: tuple[slice, slice, slice]) -> Field:
     """The bone without holes in its inside or between it and its cartilage.
 
-    An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone.
+    An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone,
+    and so is the marrow of a label that draws the cortex alone.
 
     Parameters
     ----------
@@ -119,9 +121,7 @@ def close_cavities(solid: Field, cartilage: Field, part: tuple[slice, slice, sli
     outside = solid < 0.5
     outside[part] &= solid[part] + cartilage < 0.5
     parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
-    edge = np.unique(
-        np.concatenate([np.ravel(parts.take(end, axis)) for axis in range(3) for end in (0, -1)])
-    )
+    edge = open_parts(parts)
     lookup = np.ones(count + 1, dtype=bool)
     lookup[edge] = lookup[0] = False
     if not lookup.any():

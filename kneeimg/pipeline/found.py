@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from kneeimg.core.anatomy import Side
@@ -22,6 +22,7 @@ from kneeimg.pipeline.sources import (
     masks_beside,
     private_of,
     require_usable,
+    segmentations_of,
     with_anatomy,
     with_series,
 )
@@ -62,9 +63,16 @@ class Found:
     private: tuple[str, ...] = ()
     cases: list[Case] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
+    masks: tuple[SeriesRecord, ...] = ()
+    used: set[Path] = field(default_factory=set)
 
     def add_case(self, case: Case) -> None:
         self.cases.append(replace(case, private=self.private))
+
+    def masks_of(self, series: SeriesRecord) -> tuple[Path, ...]:
+        """Mask files beside a series, and DICOM segmentations of it wherever they lie."""
+        drawn = (record.files[0] for record in segmentations_of(series, self.masks))
+        return (*masks_beside(series, self.settings.masks), *drawn)
 
     def add_absent(
         self,
@@ -98,11 +106,35 @@ def plan_found(
     private = {text for record in inventory.records for text in private_of(record)}
     # a study id is public by definition, also where it serves as the PatientID
     public = set(study.participants) if study else set()
-    found = Found(settings, study, side, tuple(sorted(private - public)))
+    masks = tuple(record for record in inventory.records if record.is_mask)
+    found = Found(settings, study, side, tuple(sorted(private - public)), masks=masks)
     _add_unusable_files(found, inventory)
     for person in _people(found, inventory):
         _plan_person(found, person)
+    _add_unused_masks(found, inventory)
     return found
+
+
+def _add_unused_masks(found: Found, inventory: Inventory) -> None:
+    """Segmentations that no case uses: of a series that is not there, or not measured."""
+    known = {record.series_hash for record in inventory.records if not record.is_mask}
+    for record in found.masks:
+        if record.files[0] in found.used:
+            continue
+        if known & set(record.refers_to or ()):
+            finding = Finding(
+                ReasonCode.NO_RULE_MATCHES,
+                "the mask of a series that is not measured with it",
+                action="see the series itself",
+            )
+        else:
+            finding = Finding(
+                ReasonCode.MASK_SERIES_MISMATCH,
+                "the series on which the segmentation was drawn is not there",
+                expected=", ".join(record.refers_to or ()) or "a series named in the file",
+                found="other series",
+            )
+        found.add_absent(record, finding)
 
 
 def _add_unusable_files(found: Found, inventory: Inventory) -> None:
@@ -124,6 +156,8 @@ def _people(found: Found, inventory: Inventory) -> list[Person]:
     """Series by participant; series of strangers and of no use are disposed of here."""
     usable: list[SeriesRecord] = []
     for record in inventory.records:
+        if record.is_mask:
+            continue
         if record.skipped or record.kind not in KINDS:
             finding = record.refusal or _not_measured(record)
             found.add_absent(record, finding, status="skipped")
@@ -289,7 +323,7 @@ def _choose(scan: Scan, found: Found) -> tuple[SeriesRecord, ...]:
 
     candidates = scan.series
     if scan.kind == "mri" and not found.settings.series:
-        masked = [s for s in candidates if masks_beside(s, found.settings.masks)]
+        masked = [s for s in candidates if found.masks_of(s)]
         candidates = tuple(masked) or candidates
     if found.settings.study.repeats == "average":
         return select_repeats(candidates, found.settings.series)
@@ -319,7 +353,8 @@ def _case(
     )
     if case.kind == "film":
         return case
-    masks = masks_beside(series, found.settings.masks)
+    masks = found.masks_of(series)
+    found.used.update(masks)
     return with_anatomy(case, masks, found.settings, found.settings.study.label_scheme)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.laterality import SideSource, combine_sides
@@ -20,6 +21,7 @@ from kneeimg.pipeline.sources import (
     masks_of_case,
     one_series,
     private_of,
+    segmentations_of,
     with_anatomy,
     with_mask,
     with_series,
@@ -27,6 +29,9 @@ from kneeimg.pipeline.sources import (
 from kneeimg.settings.study import VisitWindow
 from kneeimg.trial.study import ListedScan, Participant, Study
 from kneeimg.trial.visits import backwards, choose_scans
+
+if TYPE_CHECKING:
+    from kneeimg.io.dicom import SeriesRecord
 
 _PLAIN_IMAGES = (".nii", ".nii.gz", ".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
@@ -158,9 +163,20 @@ def _with_mask(case: Case, scan: ListedScan, study: Study) -> Case:
         return with_mask(case, scan.mask, scheme)
     if case.series is not None:
         masks = masks_beside(case.series, study.settings.masks)
+        masks += _segmentations(scan, case.series, study)
     else:
         masks = tuple(masks_of_case(case.image.name, study.settings.masks)) if case.image else ()
     return with_anatomy(case, masks, study.settings, scheme)
+
+
+def _segmentations(scan: ListedScan, series: SeriesRecord, study: Study) -> tuple[Path, ...]:
+    """DICOM segmentations of a series in the folder that the list names."""
+    from kneeimg.io.dicom import find_series
+
+    if scan.image is None or not scan.image.is_dir():
+        return ()
+    records = find_series(scan.image, study.settings.reading).records
+    return tuple(record.files[0] for record in segmentations_of(series, records))
 
 
 def _require_exists(path: Path, case: Case) -> None:

@@ -147,6 +147,17 @@ def masks_beside(series: SeriesRecord, settings: MaskSettings) -> tuple[Path, ..
     return tuple(dict.fromkeys(found))
 
 
+def segmentations_of(
+    series: SeriesRecord, records: Iterable[SeriesRecord]
+) -> tuple[SeriesRecord, ...]:
+    """The DICOM segmentations, among some records, that were drawn on a series."""
+    return tuple(
+        record
+        for record in records
+        if series.series_hash and series.series_hash in (record.refers_to or ())
+    )
+
+
 def masks_of_case(name: str, settings: MaskSettings) -> list[Path]:
     """Masks of a case in the folder of masks; an image may carry nnU-Net's channel number.
 
@@ -206,8 +217,18 @@ def with_anatomy(case: Case, masks: Sequence[Path], settings: StudyFile, scheme:
 
 
 def with_mask(case: Case, mask: Path, scheme: str) -> Case:
-    """The case with its mask, and with every file that tells what the mask means."""
-    from kneeimg.io.label_maps import sidecar_path
+    """The case with its mask, and with every file that tells what the mask means.
+
+    Raises
+    ------
+    MaskError
+        MASK_SERIES_MISMATCH for a DICOM segmentation of another series than that of the case.
+    """
+    from kneeimg.io.dicom_seg import require_mask_of
+    from kneeimg.io.label_maps import is_dicom_mask, sidecar_path
+
+    if case.series is not None and is_dicom_mask(mask):
+        require_mask_of(mask, case.series)
 
     paths = [mask, sidecar_path(mask), Path(scheme)]  # a scheme may be a file of the user
     inputs = tuple((redact(p.name, case.private), p) for p in paths if p.is_file())
@@ -247,7 +268,8 @@ def _no_mask(source: str, why: str) -> MaskError:
         "the series has no segmentation beside it",
         code=ReasonCode.NO_MASK,
         where=source,
-        expected="a NIfTI or NRRD mask in the folder of the series, or <folder>_dseg.nii.gz",
+        expected="a NIfTI or NRRD mask in the folder of the series, <folder>_dseg.nii.gz, or a "
+        "DICOM SEG of the series",
         found=f"none, and {why}",
         action="put the mask there, or list scans and masks in scans.csv",
     )

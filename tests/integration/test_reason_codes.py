@@ -100,6 +100,8 @@ PROOFS = {
     "AMBIGUOUS_MASK": (_PLANS, "test_no_mask_and_several_masks"),
     "BAD_MASK_FILE": ("io/test_label_maps.py", "test_bad_mask_file"),
     "MASK_GRID_MISMATCH": ("io/test_label_maps.py", "test_mask_on_another_grid"),
+    "MASK_SERIES_MISMATCH": ("io/test_dicom_seg.py", "test_a_mask_of_another_series"),
+    "OVERLAPPING_SEGMENTS": ("io/test_dicom_seg.py", "test_overlapping_segments_are_refused"),
     "EMPTY_MASK": ("io/test_label_maps.py", "test_empty_mask"),
     "NO_BONE": (_KNEES, "test_empty_and_boneless_maps_are_refused"),
     "UNKNOWN_LABEL": ("io/test_label_maps.py", "test_unknown_label_names_values_and_counts"),

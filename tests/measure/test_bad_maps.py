@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from kneeimg.core.anatomy import Bone, Plate, Side, Tissue, VertexState
 from kneeimg.core.grid import Grid
@@ -14,11 +15,13 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.errors import MaskError, ReasonCode
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.voxel_map import thickness_on_grid
-from kneeimg.phantoms.grids import sagittal_grid
+from kneeimg.phantoms.grids import random_pose, sagittal_grid
 from kneeimg.phantoms.knee import KneePhantom
 
 GRID = sagittal_grid((1.2, 0.6, 0.6), (92, 196, 196))
 PHANTOM = KneePhantom(Side.RIGHT)
+#: Of a field of view of the plateaus.
+MIDDLE = (0, 3, -45)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,59 @@ def test_a_lesion_below_cartilage_is_bone(good: LabelMap, measured: KneeMorphome
     assert measure_knee(LabelMap(labels, good.grid), Side.RIGHT).measurements == (
         measured.measurements
     )
+
+
+def test_a_hollow_bone_is_filled(good: LabelMap, measured: KneeMorphometry) -> None:
+    # the cortex alone, open where the field of view cuts the shafts
+    labels = good.labels.copy()
+    for tissue in (Tissue.FEMUR, Tissue.TIBIA, Tissue.PATELLA):
+        solid = np.pad(labels == tissue, 3, mode="edge")
+        labels[binary_erosion(solid, iterations=3)[3:-3, 3:-3, 3:-3]] = 0
+    bones = [Tissue.FEMUR, Tissue.TIBIA, Tissue.PATELLA]
+    assert np.isin(labels, bones).sum() < 0.5 * np.isin(good.labels, bones).sum()
+    hollow = measure_knee(LabelMap(labels, good.grid), Side.RIGHT)
+    assert hollow.measurements == measured.measurements
+    assert hollow.findings == measured.findings
+
+
+@pytest.mark.parametrize("slice_mm, flagged", [(1.5, True), (0.75, False)])
+def test_thick_slices_are_flagged_beside_rising_bone(slice_mm: float, flagged: bool) -> None:
+    pose = random_pose(np.random.default_rng(20240611), max_angle_deg=20.0)
+    knee = KneePhantom(Side.RIGHT, pose=pose)
+    grid = sagittal_grid((slice_mm, 0.6, 0.6), (round(111 / slice_mm), 150, 150), centre_mm=MIDDLE)
+    soft = knee.label_map(grid).probabilities or {}
+    tibia = {t: f for t, f in soft.items() if t.name.startswith("TIBIA")}
+    found = measure_knee(LabelMap.from_probabilities(tibia, grid), Side.RIGHT)
+    regions = {row.region for row in found.measurements if ReasonCode.COARSE_GRID in row.flags}
+    assert ("iMT" in regions) is flagged
+    assert not regions & {"cMT", "aMT", "eMT", "cLT", "eLT", "P"}
+    findings = [f for f in found.findings if f.code is ReasonCode.COARSE_GRID]
+    assert len(findings) == flagged
+    if flagged:  # and there is something to flag
+        rows, truth = rows_of(found), knee.truth()
+        wrong = rows["iMT_ThCtAB_aMe"].value - truth["iMT", "ThCtAB_aMe"]
+        assert abs(wrong) > 0.05
+        assert "1.50 mm" in findings[0].found
+
+
+@pytest.mark.parametrize("gone, other", [("MT", "LT"), ("LT", "MT")])
+def test_a_plate_without_cartilage_is_not_measurable_and_the_other_is(
+    gone: str, other: str, good: LabelMap, measured: KneeMorphometry
+) -> None:
+    # without the baseline's bone area nobody knows how much was denuded: no 0 is given
+    labels = good.labels.copy()
+    tibial = np.argwhere(labels == Tissue.TIBIAL_CARTILAGE)
+    medial = good.grid.to_mm(tibial)[:, 0] > 0
+    labels[tuple(tibial[medial == (gone == "MT")].T)] = 0
+    rows = rows_of(measure_knee(LabelMap(labels, good.grid), Side.RIGHT))
+    before = rows_of(measured)
+    for quantity in ("ThCtAB_aMe", "tAB", "dABp", "defect_count"):
+        assert rows[f"{gone}_{quantity}"].reason is ReasonCode.REGION_EMPTY, quantity
+    assert rows[f"i{gone}_ThCtAB_aMe"].reason is ReasonCode.REGION_EMPTY
+    assert rows["FTJ_ThCtAB_aMe"].reason is ReasonCode.REGION_EMPTY
+    for region in (other, f"c{other}", f"i{other}", f"e{other}", "cMF"):
+        name = f"{region}_ThCtAB_aMe"
+        assert rows[name].value == pytest.approx(before[name].value, abs=1e-3), region
 
 
 def test_plates_that_touch_keep_their_thickness(good: LabelMap, measured: KneeMorphometry) -> None:

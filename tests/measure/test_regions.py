@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kneeimg.core.anatomy import Bone, Plate, VertexState
+from kneeimg.core.anatomy import Bone, Plate, Subregion, VertexState
 from kneeimg.core.measurement import Measurement, Status
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
@@ -82,6 +82,21 @@ def test_both_directions_are_averaged() -> None:
     rows = rows_of(patella(ray_mm, articular_mm2=area, articular_mm3=area * ray_mm))
     assert rows["ThCcAB_aMe"].value == pytest.approx(0.5 * (2.0 + 14.0 / 6.0))
     assert rows["AC"].value == 6.0
+
+
+def test_the_lowest_and_highest_hundredth_of_a_central_subregion() -> None:
+    # 400 mm²: the lowest 1 % are 4 mm², of which two are bare and count 0
+    ray_mm = np.linspace(1.0, 3.0, 400)
+    ray_mm[[7, 300]] = 0.0
+    surface = patella(ray_mm, np.full(400, int(Plate.MT), dtype=np.uint8))
+    surface = surface.with_fields(subregion=np.full(400, int(Subregion.cMT), dtype=np.uint8))
+    rows = summarise({Bone.TIBIA: surface}, method="ray/hard", settings=SETTINGS)
+    value = {row.quantity: row.value for row in rows if row.region == "cMT"}
+    assert value["ThCtAB_aMiv"] == pytest.approx((0.0 + 0.0 + ray_mm[0] + ray_mm[1]) / 4)
+    assert value["ThCtAB_aMav"] == pytest.approx(ray_mm[-4:].mean())
+    assert value["ThCtAB_aSD"] == pytest.approx(ray_mm.std())
+    assert value["ThCtAB_aCV"] == pytest.approx(100.0 * ray_mm.std() / ray_mm.mean())
+    assert not any(row.quantity == "ThCtAB_aMiv" for row in rows if row.region in ("MT", "aMT"))
 
 
 def test_fully_denuded_is_zero_over_tab_and_not_measurable_over_cover() -> None:

@@ -18,6 +18,7 @@ from kneeimg.io.dicom.frames import Frame
 from kneeimg.io.dicom.headers import is_grey
 from kneeimg.io.dicom.pixels import read_frames
 from kneeimg.io.dicom.records import Scanner, SeriesRecord
+from kneeimg.io.dicom.segmentation import is_segmentation, referenced_series
 from kneeimg.io.dicom.sides import side_from_tags
 from kneeimg.io.dicom.splitting import FILM_MODALITIES, Group
 from kneeimg.io.dicom.stack import SliceRef, Stack, assemble, orientation_is_sound, orientation_name
@@ -75,6 +76,7 @@ def _identity(group: Group, kind: Kind, dataset: Dataset) -> SeriesRecord:
     patient_id = text(dataset, tags.PATIENT_ID) or None
     series = text(dataset, tags.SERIES_UID) or group.frames[0].image.name
     study = text(dataset, tags.STUDY_UID)
+    own = text(dataset, tags.SERIES_UID)
     return SeriesRecord(
         kind=kind,
         modality=printable(text(dataset, tags.MODALITY), 16),
@@ -88,6 +90,8 @@ def _identity(group: Group, kind: Kind, dataset: Dataset) -> SeriesRecord:
         scanner=_scanner(dataset),
         study_date=_date(dataset),
         frame_uid=group.frames[0].image.frame_uid,
+        series_hash=_hash(own) if own else "",
+        refers_to=_refers_to(dataset),
         transfer_syntax=pixels.transfer_syntax,
         lossy=any(_is_lossy(frame) for frame in _one_per_file(group)),
         study_hash=_hash(study) if study else "",
@@ -98,6 +102,12 @@ def _identity(group: Group, kind: Kind, dataset: Dataset) -> SeriesRecord:
 
 def _hash(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:16]
+
+
+def _refers_to(dataset: Dataset) -> tuple[str, ...] | None:
+    if not is_segmentation(dataset):
+        return None
+    return tuple(_hash(uid) for uid in referenced_series(dataset))
 
 
 def _description(dataset: Dataset) -> str:
@@ -293,6 +303,14 @@ def _as_film(record: SeriesRecord, group: Group, dataset: Dataset) -> SeriesReco
 
 
 def _unsupported(record: SeriesRecord) -> Finding:
+    if record.is_mask:
+        return Finding(
+            ReasonCode.UNSUPPORTED_IMAGE,
+            "a segmentation: no image to measure, but the mask of one",
+            where=_where(record),
+            found=f"drawn on series {', '.join(record.refers_to or ()) or 'unknown'}",
+            action="none needed; its series is measured with it",
+        )
     pixels = record.slices[0].pixels
     colour = "one sample" if pixels.samples == 1 else "colour"
     return Finding(

@@ -63,7 +63,17 @@ class PixelLayout:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one native frame."""
-        return (self.rows * self.columns * self.samples * self.bits_allocated + 7) // 8
+        return (self.frame_pixels * self.bits_allocated + 7) // 8
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all native frames; of a bit mask no frame fills up its last byte."""
+        return (self.frame_pixels * self.bits_allocated * self.frames + 7) // 8
+
+    @property
+    def frame_pixels(self) -> int:
+        """Stored values of one frame."""
+        return self.rows * self.columns * self.samples
 
     @property
     def native(self) -> bool:
@@ -235,7 +245,7 @@ def _layout(
             file, end, big_endian=big_endian, implicit=implicit
         )
     layout = _sizes(dataset, syntax, offset, float_bytes, where)
-    announced = layout.frame_bytes * layout.frames
+    announced = layout.total_bytes
     if announced > settings.max_image_bytes:
         raise _too_large(
             f"{layout.rows} x {layout.columns} x {layout.frames} frames", settings, where
@@ -340,7 +350,7 @@ def _too_large(found: str, settings: ReadingSettings, where: str) -> DicomError:
 def _require_pixels(
     file: IO[bytes], layout: PixelLayout, length: int, available: int, where: str
 ) -> None:
-    expected = layout.frame_bytes * layout.frames
+    expected = layout.total_bytes
     if layout.samples != 1 and available > 0:
         return  # colour is not measured, and may be subsampled
     if length == _UNDEFINED_LENGTH and layout.offset is not None:

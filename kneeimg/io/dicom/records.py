@@ -60,6 +60,8 @@ class SeriesRecord:
     scanner : Equipment and protocol.
     study_date : YYYY-MM-DD; "" if absent or invalid.
     frame_uid : Frame of Reference UID; "" if absent.
+    series_hash : Names the series in the file, all of its splits alike; "" if it has no UID.
+    refers_to : The same for the series that a segmentation was drawn on; None for any other image.
     transfer_syntax, lossy : Pixel encoding.
     uid_hash : 16 hex digits that name this series and split without revealing its UID.
     study_hash : The same for the study; "" if absent.
@@ -90,6 +92,8 @@ class SeriesRecord:
     scanner: Scanner = field(default_factory=Scanner)
     study_date: str = ""
     frame_uid: str = field(default="", repr=False)
+    series_hash: str = ""
+    refers_to: tuple[str, ...] | None = None
     transfer_syntax: str = ""
     lossy: bool = False
     study_hash: str = ""
@@ -110,6 +114,11 @@ class SeriesRecord:
         """`files` relative to the folder that was searched, POSIX style."""
         every = [*self.slices, *(image for group in self.duplicates for image in group)]
         return tuple(dict.fromkeys(image.name for image in every))
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it is no image but a segmentation of one."""
+        return self.refers_to is not None
 
     @property
     def skipped(self) -> bool:
@@ -142,6 +151,8 @@ class SeriesRecord:
             "transfer_syntax": self.transfer_syntax,
             "lossy": self.lossy,
             "uid_hash": self.uid_hash,
+            "series_hash": self.series_hash,
+            "refers_to": None if self.refers_to is None else list(self.refers_to),
             "study_hash": self.study_hash,
             "person_hash": self.person_hash,
             "findings": [finding.as_dict() for finding in self.findings],

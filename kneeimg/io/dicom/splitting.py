@@ -55,9 +55,9 @@ def _series(frame: Frame) -> Hashable:
 
 
 def _split_images(frames: list[Frame]) -> list[Group]:
-    """Films one by one (copies of one film together); anything else as one group."""
+    """Films and segmentations one by one (copies together); anything else as one group."""
     modality = text(frames[0].header.dataset, tags.MODALITY).upper()
-    if modality not in FILM_MODALITIES:
+    if modality not in FILM_MODALITIES | {"SEG"}:
         return [Group(tuple(frames), "")]
     films = _by(frames, lambda f: text(f.header.dataset, tags.SOP_INSTANCE) or f.image.path)
     return [Group(tuple(copies), str(uid)) for uid, copies in films.items()]

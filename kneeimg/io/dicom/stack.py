@@ -111,7 +111,7 @@ def orientation_name(orientation: Sequence[float]) -> Orientation:
 def assemble(slices: Sequence[SliceRef], settings: ReadingSettings, where: str) -> Stack:
     """Sort slices along their normal and refuse whatever is not one uniform, straight stack."""
     given = tuple(slices)
-    refusal = _refuse_unplaced(given, where) or _refuse_mixed(given, settings, where)
+    refusal = refuse_unplaced(given, where) or refuse_mixed(given, settings, where)
     if refusal:
         return Stack(given, refusal=refusal)
     axes = directions(given[0].orientation or ())
@@ -119,7 +119,7 @@ def assemble(slices: Sequence[SliceRef], settings: ReadingSettings, where: str) 
     kept, duplicates = _split_duplicates(ordered, axes[2], settings)
     positions = np.array([s.position for s in kept], dtype=np.float64)
     stack = Stack(tuple(kept), tuple(tuple(group) for group in duplicates))
-    refusal = _refuse_gaps(kept, positions @ axes[2], settings, where) or _refuse_shear(
+    refusal = _refuse_gaps(kept, positions @ axes[2], settings, where) or refuse_shear(
         positions, axes, settings, where
     )
     if refusal:
@@ -139,7 +139,8 @@ def _affine(slices: Sequence[SliceRef], positions: FloatArray, axes: FloatArray)
     return affine
 
 
-def _refuse_unplaced(slices: Sequence[SliceRef], where: str) -> Finding | None:
+def refuse_unplaced(slices: Sequence[SliceRef], where: str) -> Finding | None:
+    """NO_GEOMETRY unless every slice says where it lies."""
     for image in slices:
         missing = [
             name
@@ -173,9 +174,10 @@ def _refuse_unplaced(slices: Sequence[SliceRef], where: str) -> Finding | None:
     return None
 
 
-def _refuse_mixed(
+def refuse_mixed(
     slices: Sequence[SliceRef], settings: ReadingSettings, where: str
 ) -> Finding | None:
+    """A finding unless all slices share one orientation, pixel spacing and frame of reference."""
     normals = np.array([directions(s.orientation or ())[:2].ravel() for s in slices])
     chord = np.abs(normals - normals[0]).max(axis=1)
     if chord.max() > np.deg2rad(settings.orientation_tolerance_deg):
@@ -283,9 +285,10 @@ def _nonuniform(gaps: FloatArray, slices: Sequence[SliceRef], where: str) -> Fin
     )
 
 
-def _refuse_shear(
+def refuse_shear(
     positions: FloatArray, axes: FloatArray, settings: ReadingSettings, where: str
 ) -> Finding | None:
+    """SHEARED_STACK unless the positions (n, 3) lie on one line along the normal `axes[2]`."""
     offset = positions - positions[0]
     sideways_mm = np.linalg.norm(offset - np.outer(offset @ axes[2], axes[2]), axis=1)
     worst = float(sideways_mm.max())
