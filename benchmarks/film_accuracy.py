@@ -1,7 +1,9 @@
 """Joint space on random phantom films: bias and SD against exact truth, and seconds per film.
 
 Run from the repository root:  python benchmarks/film_accuracy.py [--films N] [--real N]
-With real films at hand (KNEEIMG_REAL_DATA) their landmarks are compared too, in pixels.
+With --bilateral a film of two knees is timed instead, with --projected films of the 3-D phantom
+knee at several angles of the beam are measured. With real films at hand (KNEEIMG_REAL_DATA) their
+landmarks are compared too, in pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from kneeimg.core.margins import Compartment
 from kneeimg.core.radiograph import Radiograph, SpacingSource
 from kneeimg.errors import KneeimgError
 from kneeimg.measure.joint_space import measure_joint_space
-from kneeimg.phantoms.film import knee_film, random_knee, random_setup
+from kneeimg.phantoms.film import FilmKnee, FilmSetup, knee_film, random_knee, random_setup
+from kneeimg.phantoms.film_projection import project_knee
+from kneeimg.phantoms.film_scenes import bilateral_film
+from kneeimg.phantoms.knee import KneePhantom
 from kneeimg.segment.film import find_margins
 
 _SHOWN = (
@@ -68,6 +73,38 @@ def phantom_table(films: int) -> None:
         )
 
 
+def bilateral_time(repeats: int = 3) -> None:
+    """Processor time for the margins and widths of both knees of one film."""
+    setup = FilmSetup(pixel_mm=0.15)
+    film = bilateral_film(FilmKnee(), FilmKnee(medial_jsw_mm=2.5), setup).radiograph
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time()
+        for side in Side:
+            measure_joint_space(find_margins(film, side), film.spacing_mm)
+        seconds.append(time.process_time() - start)
+    rows, columns = film.image.shape
+    print(f"bilateral film, {rows} x {columns} pixels: {min(seconds):.2f} s of processor time")
+
+
+def projected_table(angles_deg: tuple[float, ...] = (0.0, 4.0, 8.0)) -> None:
+    """Errors on films of the 3-D phantom: dished medial, convex lateral plateau."""
+    shown = ("mJSW", "fJSW_0150", "fJSW_0225", "fJSW_0300", "fJSW_0750", "fJSW_0850")
+    for angle_deg in angles_deg:
+        phantom = project_knee(
+            KneePhantom(Side.LEFT), FilmSetup(pixel_mm=0.2), beam_angle_deg=angle_deg
+        )
+        film = phantom.radiograph
+        rows = measure_joint_space(find_margins(film), film.spacing_mm)
+        known = {(r.region, r.quantity): r.value for r in rows if r.quantity in shown}
+        errors = [
+            f"{' '.join(key)} {value - phantom.truth[key]:+.2f}"
+            for key, value in known.items()
+            if key in phantom.truth
+        ]
+        print(f"beam at {angle_deg:g} degrees, errors in mm: {', '.join(errors)}")
+
+
 def real_table(folder: Path, films: int) -> None:
     """Distance of hand-set landmarks to the margins found, in pixels."""
     from PIL import Image
@@ -105,7 +142,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--films", type=int, default=50)
     parser.add_argument("--real", type=int, default=100)
+    parser.add_argument("--bilateral", action="store_true")
+    parser.add_argument("--projected", action="store_true")
     options = parser.parse_args()
+    if options.bilateral or options.projected:
+        if options.bilateral:
+            bilateral_time()
+        if options.projected:
+            projected_table()
+        return
     phantom_table(options.films)
     root = Path(__file__).resolve().parents[2] / "shared" / "data"
     real = Path(os.environ.get("KNEEIMG_REAL_DATA", root)) / "xray" / "films"

@@ -112,8 +112,7 @@ def _as_json(margins: JointMargins) -> dict[str, Any]:
         for name in _LINES
     }
     codes = [[str(f.code), f.where or "", f.found or ""] for f in margins.findings]
-    axes = {"tibial_axis": margins.tibial_axis, "femoral_axis": None}
-    axes["femoral_axis"] = getattr(margins, "femoral_axis", None)
+    axes = {"tibial_axis": margins.tibial_axis, "femoral_axis": margins.femoral_axis}
     rest = {name: None if axis is None else axis.tolist() for name, axis in axes.items()}
     return lines | rest | {"findings": codes, "tangent": margins.tangent.tolist()}
 
@@ -208,7 +207,10 @@ def score_films(rows: list[Row], cache: Path, label: str) -> None:
         _score_polarity(rows, kept)
         _score_grades(kept)
     if "T0x" in rows[0]:
-        _score_landmarks([entry for entry in kept if entry[0]["T0x"]])
+        landmarked = [entry for entry in kept if entry[0]["T0x"]]
+        _score_landmarks(landmarked)
+        print("where landmarks were placed strictly:")
+        _score_landmarks([entry for entry in landmarked if entry[0]["landmarks_strict"] == "1"])
 
 
 def _score_polarity(rows: list[Row], kept: list[Any]) -> None:

@@ -1,70 +1,150 @@
-"""How well tAB is recovered after cartilage is removed on purpose from healthy real knees.
+"""How well tAB is found after cartilage is removed on purpose from real knees, one visit or two.
 
-    python benchmarks/tab_recovery.py LABELS [--every 1] [--json FILE]
+    python benchmarks/tab_recovery.py LABELS [--people P03 P10] [--keep DIR] [--no-model]
 
-LABELS: label maps of right knees, scheme `knee-v1`, named <participant>_<visit>.nii.gz. Border
-and modes of the plate model are learned without the person under test (the mean bone is that of
-all). From the first visit of each person a patch of cartilage is removed (the rays of those bone
-points set to 0) and tAB is found again: the bone is laid on the model anew. Columns: change of tAB
-of the plate in %, and error of the recovered denuded area in % of the removed area, against the
-same knee before removal; "without" is tAB with holes filled only.
+LABELS: label maps of right knees, scheme `knee-v1`, named <participant>_<visit>.nii.gz. From the
+first visit of each person a patch of cartilage is removed (the rays of those bone points become 0)
+and tAB is found again, in four ways:
 
-"Healthy" are knees whose plate has at most 1 % denuded area before removal, as this software sees
-it (no reader said so). The table "spurious" shows all knees: area the model adds to untouched maps.
+own cover    covered bone with its holes filled: what one visit shows
+model        the same and the plate model; its mean bone, border and modes are learned from people
+             of other folds only
+baseline     the knee, scanned again in another pose (`DrawnKnee`, 8 degrees, hard labels), has lost
+             the patch; the tAB of the map as it is is carried over by registration as in the change
+             tables, with their `rim_mm`
+carried      the same with `rim_mm` = 0: the baseline's tAB unchanged
+
+Columns: change of tAB of the plate in %; dAB found beyond what was bare, over the area removed. The
+table "untouched" shows what each way adds to knees from which nothing was removed, in % of tAB:
+area for the first two, denuded area for the others. Plates with more than 1 % denuded before the
+removal, as this software sees it, are left out of the removals. `--keep` keeps measured surfaces
+and models, so that a run can be taken up again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import KDTree
 
-from kneeimg.core.anatomy import PLATE_BONES, PLATE_UNIONS, Bone, Plate, Side
+from kneeimg.core.anatomy import PLATE_BONES, PLATE_UNIONS, Bone, Plate, Side, VertexState
+from kneeimg.core.label_map import LabelMap
 from kneeimg.core.plate_model import BonePlates
-from kneeimg.core.surface import Surface
+from kneeimg.core.surface import RigidTransform, Surface
+from kneeimg.geometry.rigid import rotation
 from kneeimg.io.label_maps import read_label_map
 from kneeimg.io.label_schemes import load_scheme
-from kneeimg.measure.bones import measure_bone
-from kneeimg.measure.canonical import canonical_knee
+from kneeimg.longitudinal.carry import pair_bone
+from kneeimg.longitudinal.registration import register_bone
+from kneeimg.measure.morphometry import measure_knee
 from kneeimg.measure.plate_learning import laid_on, learn_mean, near_joint, with_modes
 from kneeimg.measure.plate_model import recover_lost
-from kneeimg.measure.tab import plates_from_cover
+from kneeimg.measure.tab import plates_from_cover, with_tab
+from kneeimg.phantoms.grids import FRAME_UID, JOINT_CENTRE_MM, dess_grid
+from kneeimg.phantoms.resegmentation import DrawnKnee
+from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 
 REGIONS = ("MT", "LT", "MF", "LF", "TrF", "P")
 KINDS = ("middle 10", "middle 100", "middle 300", "rim 10", "rim 100", "rim 300", "third")
+WAYS = ("own cover", "model", "baseline", "carried")
 SETTINGS = MorphometrySettings()
-MODES = 12
+RIMS = {"baseline": ChangeSettings(), "carried": ChangeSettings(rim_mm=0.0)}
+MODES, POSE_DEG = 12, 8.0
+
+Knee = Mapping[Bone, Surface]
+Models = Mapping[Bone, BonePlates]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One removal; percentages."""
+    """One plate, one removal, one way; `kind` "untouched" has its added share in `tab_pct`."""
 
+    knee: str
     region: str
     kind: str
-    without_tab: float
-    with_tab: float
-    dab: float
+    way: str
+    tab_pct: float
+    dab_ratio: float = float("nan")
 
 
-def joint_surfaces(path: Path) -> dict[Bone, Surface]:
-    """The bones of a label map around their plates."""
-    knee = canonical_knee(read_label_map(path, load_scheme("knee-v1")), Side.RIGHT)
-    found = {bone: measure_bone(knee, bone, SETTINGS) for bone in Bone}
-    return {bone: near_joint(item.surface) for bone, item in found.items() if item is not None}
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A knee, the same knee scanned again, and both motions between them."""
+
+    before: Knee
+    after: Knee
+    true: RigidTransform
+    found: Mapping[Bone, RigidTransform]
 
 
-def removals(
-    surface: Surface, codes: list[int], rng: np.random.Generator
-) -> Iterator[tuple[str, np.ndarray]]:
+def kept(folder: Path | None, name: str, make):  # type: ignore[no-untyped-def]
+    """What `make` gives, read from the folder where it was kept before."""
+    path = None if folder is None else folder / f"{name}.pkl"
+    if path is not None and path.exists():
+        return pickle.loads(path.read_bytes())
+    made = make()
+    if path is not None:
+        path.write_bytes(pickle.dumps(made))
+    return made
+
+
+def read(path: Path) -> LabelMap:
+    """A label map of a right knee."""
+    return read_label_map(path, load_scheme("knee-v1"))
+
+
+def measured(label_map: LabelMap) -> Knee:
+    """Its measured surfaces; the shaft is left out."""
+    surfaces = measure_knee(label_map, Side.RIGHT, SETTINGS).surfaces
+    return {bone: _near(s) for bone, s in surfaces.items() if s.fields["plate"].any()}
+
+
+def _near(surface: Surface, reach_mm: float = 30.0) -> Surface:
+    """The surface around its plates, with all its fields."""
+    inside = surface.fields["plate"] != int(Plate.NONE)
+    tree = KDTree(surface.vertices[inside][::5])
+    keep = np.isfinite(tree.query(surface.vertices, distance_upper_bound=reach_mm)[0])
+    number = np.cumsum(keep) - 1
+    faces = number[surface.faces[keep[surface.faces].all(axis=1)]]
+    fields = {name: values[keep] for name, values in surface.fields.items()}
+    return with_would_be(Surface(surface.vertices[keep], faces, fields, surface.frame_uid))
+
+
+def with_would_be(surface: Surface) -> Surface:
+    """Would-be plates from the nearest vertex of tAB: close enough beside it."""
+    inside = np.flatnonzero(surface.fields["plate"] != int(Plate.NONE))
+    nearest = inside[KDTree(surface.vertices[inside]).query(surface.vertices)[1]]
+    return surface.with_fields(would_be=surface.fields["plate"][nearest])
+
+
+def scanned_again(path: Path, before: Knee) -> Pair:
+    """The same knee in another pose on the voxels of the OAI DESS scan."""
+    drawn = DrawnKnee(read(path))
+    rng = np.random.default_rng(zlib.crc32(path.name.encode()))
+    turn = rotation(rng.normal(size=3), POSE_DEG)
+    shift = np.array(JOINT_CENTRE_MM) - turn @ drawn.centre_mm + rng.uniform(-3.0, 3.0, size=3)
+    true = RigidTransform(turn, shift, next(iter(before.values())).frame_uid, FRAME_UID)
+    again = drawn.scanned_again(true, dess_grid())
+    after = measured(LabelMap(again.labels, again.grid))
+    found = {bone: register_bone(after[bone], before[bone]).transform for bone in before}
+    return Pair(before, after, true, found)
+
+
+# ---- removing cartilage and finding tAB again
+
+
+def removals(surface: Surface, codes: list[int], seed: int) -> Iterator[tuple[str, np.ndarray]]:
     """Kind and vertex numbers of each patch to remove from a plate."""
+    rng = np.random.default_rng(seed)
     plate, points, area = (surface.fields["plate"], surface.vertices, surface.fields["area_mm2"])
     own = np.flatnonzero(np.isin(plate, codes))
     centre = np.average(points[own], axis=0, weights=area[own])
@@ -88,125 +168,154 @@ def rim_points(surface: Surface, codes: list[int]) -> np.ndarray:
     return surface.vertices[around[np.isin(plate[around], codes)]]
 
 
-def found_tab(
-    surface: Surface, ray_mm: np.ndarray, model: BonePlates | None
-) -> tuple[np.ndarray, bool]:
-    """Plates found from these rays, and whether the model was refused."""
+def one_visit(surface: Surface, ray_mm: np.ndarray, model: BonePlates | None) -> Surface:
+    """The surface with the tAB that these rays show."""
     fields, nowhere = surface.fields, np.zeros(len(ray_mm), dtype=bool)
     plate = plates_from_cover(
         ray_mm, fields["area_mm2"], surface.faces, fields["would_be"], nowhere, SETTINGS
     )
-    if model is None:
-        return plate, False
-    found = recover_lost(surface, plate, fields["would_be"], nowhere, model, SETTINGS.plate_model)
-    return found.plate, bool(found.refused)
+    if model is not None:
+        plate = recover_lost(
+            surface, plate, fields["would_be"], nowhere, model, SETTINGS.plate_model
+        ).plate
+    return with_tab(surface.with_fields(ray_mm=ray_mm), plate, SETTINGS)
 
 
-def with_would_be(surface: Surface) -> Surface:
-    """Would-be plates from the nearest vertex of tAB: close enough beside it."""
-    from scipy.spatial import KDTree
+def two_visits(pair: Pair, bone: Bone, gone: np.ndarray, way: str) -> tuple[Surface, Surface]:
+    """Both visits over the baseline's tAB after the follow-up lost a patch of it."""
+    before, after = pair.before[bone], pair.after[bone]
+    tree = KDTree(pair.true.apply(before.vertices))
+    lost = np.isin(tree.query(after.vertices)[1], gone) & (after.fields["plate"] > 0)
+    ray_mm = np.where(lost, 0.0, after.fields["ray_mm"])
+    followup = one_visit(after, ray_mm, None)
+    paired = pair_bone(before, followup, pair.found[bone], RIMS[way], SETTINGS)
+    return paired.baseline, paired.followup
 
-    inside = np.flatnonzero(surface.fields["plate"] != int(Plate.NONE))
-    nearest = inside[KDTree(surface.vertices[inside]).query(surface.vertices)[1]]
-    return surface.with_fields(would_be=surface.fields["plate"][nearest])
+
+def areas(surface: Surface, codes: list[int]) -> tuple[float, float]:
+    """tAB and dAB of a plate, mm²."""
+    own = np.isin(surface.fields["plate"], codes)
+    bare = own & (surface.fields["state"] == int(VertexState.DENUDED))
+    area = surface.fields["area_mm2"]
+    return float(area[own].sum()), float(area[bare].sum())
 
 
-def one_knee(
-    surface: Surface, bone: Bone, model: BonePlates, seed: int
-) -> tuple[dict[str, float], list[Result], bool]:
-    """Spurious share per region, results of removals on healthy plates, refusal."""
-    surface = with_would_be(surface)
-    area, ray = surface.fields["area_mm2"], surface.fields["ray_mm"]
-    bare = np.nan_to_num(ray, nan=9.0) < SETTINGS.denuded_below_mm
-    plain, _ = found_tab(surface, ray, None)
-    before, refused = found_tab(surface, ray, model)
-    rng, spurious, results = np.random.default_rng(seed), {}, []
-    for region in REGIONS:
-        codes = [int(p) for p in PLATE_UNIONS[region]]
-        if PLATE_BONES[region] is not bone or not np.isin(plain, codes).any():
-            continue
-        whole, own = area[np.isin(before, codes)].sum(), np.isin(plain, codes)
-        spurious[region] = float(100.0 * (whole / area[own].sum() - 1.0))
-        dab = area[np.isin(before, codes) & bare].sum()
-        if dab > 0.01 * whole:
-            continue
-        for kind, gone in removals(surface.with_fields(plate=plain), codes, rng):
-            less = ray.copy()
-            less[gone] = 0.0
-            naked = np.nan_to_num(less, nan=9.0) < SETTINGS.denuded_below_mm
-            without, _ = found_tab(surface, less, None)
-            after, _ = found_tab(surface, less, model)
-            recovered = area[np.isin(after, codes) & naked].sum() - dab
-            results.append(
-                Result(
-                    region,
-                    kind,
-                    float(100.0 * (area[np.isin(without, codes)].sum() / whole - 1.0)),
-                    float(100.0 * (area[np.isin(after, codes)].sum() / whole - 1.0)),
-                    float(100.0 * (recovered / area[gone].sum() - 1.0)),
-                )
+def one_plate(
+    name: str, region: str, knee: Knee, models: Models | None, pair: Pair | None
+) -> Iterator[Result]:
+    """All results of one plate."""
+    bone, codes = PLATE_BONES[region], [int(p) for p in PLATE_UNIONS[region]]
+    surface = knee[bone]
+    ray, area = surface.fields["ray_mm"], surface.fields["area_mm2"]
+    whole, bare = areas(surface, codes)
+    find = {"own cover": partial(one_visit, surface, model=None)}
+    if models is not None:
+        find["model"] = partial(one_visit, surface, model=models[bone])
+    start = {way: areas(make(ray), codes) for way, make in find.items()}
+    for way, (tab, _) in start.items():
+        yield Result(name, region, "untouched", way, 100.0 * (tab / whole - 1.0))
+    nothing = np.empty(0, dtype=np.int64)
+    rest = {}
+    for way in RIMS if pair is not None else ():
+        first, second = (areas(s, codes) for s in two_visits(pair, bone, nothing, way))  # type: ignore[arg-type]
+        rest[way] = second[1] - first[1]
+        yield Result(name, region, "untouched", way, 100.0 * rest[way] / whole)
+    if bare > 0.01 * whole:
+        return
+    for kind, gone in removals(surface, codes, zlib.crc32(f"{name}{region}".encode())):
+        removed, less = float(area[gone].sum()), ray.copy()
+        less[gone] = 0.0
+        for way, make in find.items():
+            tab, dab = areas(make(less), codes)
+            found = (dab - start[way][1]) / removed
+            yield Result(name, region, kind, way, 100.0 * (tab / start[way][0] - 1.0), found)
+        for way in rest:
+            first, second = (areas(s, codes) for s in two_visits(pair, bone, gone, way))  # type: ignore[arg-type]
+            found = (second[1] - first[1]) / removed
+            yield Result(name, region, kind, way, 100.0 * (second[0] / whole - 1.0), found)
+
+
+# ---- models of the folds, and the tables
+
+
+def fold_models(knees: Mapping[str, Knee], test: set[str]) -> Models:
+    """Plate models learned from everybody but these people."""
+    models = {}
+    for bone in Bone:
+        others = {
+            name: near_joint(knee[bone])
+            for name, knee in knees.items()
+            if bone in knee and name.split("_")[0] not in test
+        }
+        first = [surface for name, surface in others.items() if name.endswith("_M00")]
+        mean = learn_mean(first, bone)
+        models[bone] = with_modes(mean, [laid_on(mean, s) for s in others.values()], MODES)
+    return models
+
+
+def report(results: Sequence[Result]) -> None:
+    """Print the tables."""
+    print("\nuntouched, % of tAB  n  median   mean   90 %    max  over 1 %")
+    for way in WAYS:
+        values = np.array([r.tab_pct for r in results if r.kind == "untouched" and r.way == way])
+        if len(values):
+            print(
+                f"{way:16}{len(values):6d} {np.median(values):7.2f} {values.mean():6.2f}"
+                f" {np.quantile(values, 0.9):6.2f} {values.max():6.2f} {np.sum(values > 1):6d}"
             )
-    return spurious, results, refused
-
-
-def report(spurious: Mapping[str, list[float]], results: list[Result]) -> dict[str, object]:
-    """Print the tables and return them."""
-    print("\nspurious: area the model adds to untouched maps, % of tAB")
-    print("plate    n  median   90 %    max   over 1 %")
-    tables: dict[str, object] = {"spurious": {}}
-    for region, values in spurious.items():
-        v = np.array(values)
-        print(
-            f"{region:5} {len(v):4d} {np.median(v):7.2f} {np.quantile(v, 0.9):6.2f}"
-            f" {v.max():6.2f} {(v > 1).sum():6d}"
-        )
-        tables["spurious"][region] = values  # type: ignore[index]
-    heads = "  n | without: tAB % | tAB %: mean   SD worst  within 3 | dAB %: mean   MAE  within 10"
-    groups = {"all plates": REGIONS, "MT, LT": ("MT", "LT"), "MF, LF": ("MF", "LF")}
-    for title, regions in (groups | {"TrF": ("TrF",), "P": ("P",)}).items():
-        print(f"\n{title}\n{'removed':11}{heads}")
-        for kind in KINDS:
-            some = [r for r in results if r.kind == kind and r.region in regions]
+    print(
+        "\nremoved     way          n | tAB %: mean  worst  within 3 % | dAB: median  within 10 %"
+    )
+    for kind in KINDS:
+        for way in WAYS:
+            some = [r for r in results if r.kind == kind and r.way == way]
             if not some:
                 continue
-            t, d = np.array([r.with_tab for r in some]), np.array([r.dab for r in some])
-            plain = np.mean([r.without_tab for r in some])
+            tab, dab = np.array([r.tab_pct for r in some]), np.array([r.dab_ratio for r in some])
             print(
-                f"{kind:11}{len(some):3d} | {plain:14.2f} | {t.mean():11.2f} {t.std():5.2f}"
-                f" {np.abs(t).max():5.1f} {100 * np.mean(np.abs(t) <= 3):7.0f} % |"
-                f" {d.mean():11.1f} {np.abs(d).mean():5.1f} {100 * np.mean(np.abs(d) <= 10):8.0f} %"
+                f"{kind:11} {way:10} {len(some):4d} | {tab.mean():11.2f} {np.abs(tab).max():6.1f}"
+                f" {100 * np.mean(np.abs(tab) <= 3):9.0f} % | {np.median(dab):11.3f}"
+                f" {100 * np.mean(np.abs(dab - 1) <= 0.1):9.0f} %"
             )
-    tables["results"] = [vars(r) for r in results]
-    return tables
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("labels", type=Path)
-    parser.add_argument("--every", type=int, default=1, help="take every n-th person")
+    parser.add_argument("--people", nargs="*", help="people to test; all others only teach")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--no-model", action="store_true")
+    parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--keep", type=Path, default=None)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    paths = sorted(options.labels.glob("P*_M*.nii.gz"))
-    knees = {path.name.split(".")[0]: joint_surfaces(path) for path in paths}
-    first = [n for n in knees if n.endswith("_M00")][:: options.every]
-    spurious, results, refusals = defaultdict(list), [], 0
-    for bone in Bone:
-        surfaces = {name: knee[bone] for name, knee in knees.items() if bone in knee}
-        mean = learn_mean(list(surfaces.values()), bone)
-        examples = {name: laid_on(mean, surface) for name, surface in surfaces.items()}
-        for name in (n for n in first if n in surfaces):
-            others = [e for n, e in examples.items() if n.split("_")[0] != name.split("_")[0]]
-            model = with_modes(mean, others, MODES)
-            shares, some, refused = one_knee(surfaces[name], bone, model, zlib.crc32(name.encode()))
-            for region, share in shares.items():
-                spurious[region].append(share)
-            results += some
-            refusals += refused
-    print(f"{len(first)} people; model refused on {refusals} untouched bones")
-    tables = report(spurious, results)
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    paths = {p.name.split(".")[0]: p for p in sorted(options.labels.glob("P*_M*.nii.gz"))}
+    people = sorted({name.split("_")[0] for name in paths})
+    tested = options.people or people
+    teachers = () if options.no_model else paths
+    used = {n: p for n, p in paths.items() if n in teachers or n in {f"{t}_M00" for t in tested}}
+    knees = {n: kept(options.keep, n, lambda p=p: measured(read(p))) for n, p in used.items()}
+    results: list[Result] = []
+    for fold in range(options.folds):
+        test = {person for number, person in enumerate(people) if number % options.folds == fold}
+        now = sorted(test & set(tested))
+        if not now:
+            continue
+        teach = partial(fold_models, knees, test)
+        models = None if options.no_model else kept(options.keep, f"models-{fold}", teach)
+        for person in now:
+            name = f"{person}_M00"
+            again = partial(scanned_again, paths[name], knees[name])
+            pair = None if options.no_baseline else kept(options.keep, f"{name}-pair", again)
+            for region in (r for r in REGIONS if PLATE_BONES[r] in knees[name]):
+                results += one_plate(name, region, knees[name], models, pair)
+            print(f"{name}: {len(results)} results", flush=True)
+    report(results)
     if options.json:
-        options.json.write_text(json.dumps(tables, indent=1))
+        options.json.write_text(json.dumps([asdict(r) for r in results], indent=1))
 
 
 if __name__ == "__main__":

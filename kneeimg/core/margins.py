@@ -85,6 +85,7 @@ class JointMargins:
     rim : Anterior or posterior rim of a plateau where it was told apart from the floor.
     tibial_axis : (2, 2) pixels, proximal and distal point of the tibial shaft axis; None when too
         little shaft is in view.
+    femoral_axis : The same of the femoral shaft.
     findings : What was noticed while finding the margins.
     method : How they were found.
     """
@@ -99,6 +100,7 @@ class JointMargins:
     tibial_axis: NDArray[np.float64] | None = None
     findings: tuple[Finding, ...] = ()
     method: str = ""
+    femoral_axis: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name in ("femur", "tibia", "femoral_edges"):
@@ -128,7 +130,9 @@ class JointMargins:
         def flip_points(points: NDArray[np.float64]) -> NDArray[np.float64]:
             return MarginLine.certain(points).mirrored(columns).points
 
-        axis = self.tibial_axis
+        def flip_axis(axis: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+            return None if axis is None else flip_points(axis)
+
         return replace(
             self,
             side=self.side.opposite,
@@ -137,7 +141,8 @@ class JointMargins:
             femoral_edges=flip(self.femoral_edges),
             rim=flip(self.rim),
             tangent=flip_points(self.tangent),
-            tibial_axis=None if axis is None else flip_points(axis),
+            tibial_axis=flip_axis(self.tibial_axis),
+            femoral_axis=flip_axis(self.femoral_axis),
         )
 
     def on_film(self, shape: tuple[int, int], columns: float, rows: float = 0.0) -> JointMargins:
@@ -146,7 +151,9 @@ class JointMargins:
         def shift(lines: MarginPair) -> MarginPair:
             return {c: line.shifted(columns, rows) for c, line in lines.items()}
 
-        axis = self.tibial_axis
+        def shift_axis(axis: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+            return None if axis is None else axis + (columns, rows)
+
         return replace(
             self,
             shape=shape,
@@ -155,5 +162,6 @@ class JointMargins:
             femoral_edges=shift(self.femoral_edges),
             rim=shift(self.rim),
             tangent=self.tangent + (columns, rows),
-            tibial_axis=None if axis is None else axis + (columns, rows),
+            tibial_axis=shift_axis(self.tibial_axis),
+            femoral_axis=shift_axis(self.femoral_axis),
         )

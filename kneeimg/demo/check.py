@@ -43,6 +43,7 @@ _NOT_DRAWN = frozenset(
         (ReasonCode.BONE_CUT_BY_VIEW.value, "bone_volume"),
         (ReasonCode.BONE_CUT_BY_VIEW.value, "bone_area"),
         (ReasonCode.BONE_CUT_BY_VIEW.value, "TPA"),
+        (ReasonCode.BONE_CUT_BY_VIEW.value, "FTA"),
         (ReasonCode.MARGIN_UNCERTAIN.value, "rim_distance"),
     }
 )

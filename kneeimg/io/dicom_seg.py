@@ -37,8 +37,8 @@ def looks_like_seg(path: Path) -> bool:
         return looks_like_dicom(file.read(1024))
 
 
-def require_mask_of(path: Path, series: SeriesRecord) -> None:
-    """Refuse a DICOM mask that was drawn on another series.
+def require_mask_of(path: Path, *series: SeriesRecord) -> None:
+    """Refuse a DICOM mask that was drawn on none of these series (the echoes of one scan).
 
     Raises
     ------
@@ -49,9 +49,12 @@ def require_mask_of(path: Path, series: SeriesRecord) -> None:
 
     for record in find_series(path).records:
         drawn_on = record.refers_to
-        if drawn_on is not None and series.series_hash not in drawn_on:
-            raise _mismatch(path, f"series {series.series_hash}", ", ".join(drawn_on))
-        if drawn_on is not None and record.frame_uid != series.frame_uid:
+        if drawn_on is None:
+            continue
+        if not any(one.series_hash in drawn_on for one in series):
+            wanted = " or ".join(dict.fromkeys(one.series_hash for one in series))
+            raise _mismatch(path, f"series {wanted}", ", ".join(drawn_on))
+        if not any(one.frame_uid == record.frame_uid for one in series):
             raise _mismatch(path, "the series' frame of reference", "another one")
 
 

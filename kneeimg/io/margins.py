@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
@@ -19,7 +20,7 @@ def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, 
     Points are (column x, row y) in pixels of the film, (0, 0) the centre of its first pixel.
     `spacing_mm` is (row, column), null where the film has no pixel size.
     """
-    axis, spacing = margins.tibial_axis, radiograph.spacing_mm
+    spacing = radiograph.spacing_mm
     return {
         "side": margins.side.value,
         "method": margins.method,
@@ -32,7 +33,8 @@ def margins_to_json(margins: JointMargins, radiograph: Radiograph) -> dict[str, 
         "femoral_edges": _lines(margins.femoral_edges),
         "rim": _lines(margins.rim),
         "tangent": margins.tangent.tolist(),
-        "tibial_axis": None if axis is None else axis.tolist(),
+        "tibial_axis": _axis(margins.tibial_axis),
+        "femoral_axis": _axis(margins.femoral_axis),
         "findings": [finding.as_dict() for finding in margins.findings],
     }
 
@@ -46,7 +48,6 @@ def margins_from_json(values: Mapping[str, Any]) -> JointMargins:
         OUTPUT_CHANGED where a part is missing or is no margin.
     """
     try:
-        axis = values["tibial_axis"]
         rows, columns = (int(size) for size in values["image_shape"])
         return JointMargins(
             side=Side(values["side"]),
@@ -56,7 +57,9 @@ def margins_from_json(values: Mapping[str, Any]) -> JointMargins:
             femoral_edges=_read_lines(values["femoral_edges"]),
             tangent=np.array(values["tangent"], dtype=np.float64),
             rim=_read_lines(values["rim"]),
-            tibial_axis=None if axis is None else np.array(axis, dtype=np.float64),
+            tibial_axis=_read_axis(values["tibial_axis"]),
+            # files written before the femoral shaft was looked for lack it
+            femoral_axis=_read_axis(values.get("femoral_axis")),
             findings=tuple(
                 Finding(**{**finding, "code": ReasonCode(finding["code"])})
                 for finding in values["findings"]
@@ -77,6 +80,14 @@ def spacing_from_json(values: Mapping[str, Any]) -> tuple[float, float] | None:
     """(row, column) pixel size in mm of what :func:`margins_to_json` made; None if unknown."""
     spacing = values["spacing_mm"]
     return None if spacing is None else (float(spacing[0]), float(spacing[1]))
+
+
+def _axis(axis: NDArray[np.float64] | None) -> list[list[float]] | None:
+    return None if axis is None else axis.tolist()
+
+
+def _read_axis(points: Any) -> NDArray[np.float64] | None:
+    return None if points is None else np.array(points, dtype=np.float64)
 
 
 def _read_lines(lines: Mapping[str, Any]) -> dict[Compartment, MarginLine]:

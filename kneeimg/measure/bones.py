@@ -106,7 +106,7 @@ def measure_bone(
         surface = _with_volume(surface, owners, levels)
     parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
     surface = with_tab(surface, plate, settings).with_fields(subregion=parts)
-    walls = wall_voxels_mm(mesh, levels, plate, settings.coarse_wall_mm)
+    walls = wall_voxels_mm(mesh, levels, plate)
     return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners, mesh.next_part, walls)
 
 

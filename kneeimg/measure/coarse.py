@@ -2,8 +2,8 @@
 
 Beside the eminence cartilage ends in a wall next to a flank of bone. A voxel that is longer than
 the gap between them holds both, and interpolation lays a wedge of cartilage on the flank: in slices
-of 1.5 mm the inner part of a tibial plate reads 0.13 mm too thin, or too thick where rays run along
-the wedge, while elsewhere the same slices do no such harm.
+of 1.5 mm the inner part of a medial plate reads 0.13 mm too thin, while elsewhere the same slices
+do no such harm.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from kneeimg.measure.surfaces import LevelSets, Mesh, sample
 
 FloatArray = NDArray[np.float64]
 
+#: Shorter voxels do no harm, mm: 1.5 mm read 1.7 mm of cartilage 0.1 mm wrong, 0.7 mm do not.
+LONG_MM = 1.0
 #: Bone rises beside a border when, one voxel further out, it stands this part of a voxel above the
 #: plate as it lies so many voxels inside.
 _RISE, _INSIDE = 0.5, 2.0
@@ -26,9 +28,7 @@ _ACROSS = 0.5
 _NEIGHBOURS = 24
 
 
-def wall_voxels_mm(
-    mesh: Mesh, levels: LevelSets, plate: NDArray[np.uint8], least_mm: float
-) -> FloatArray:
+def wall_voxels_mm(mesh: Mesh, levels: LevelSets, plate: NDArray[np.uint8]) -> FloatArray:
     """Length of a voxel across the border of tAB, where bone rises beside it.
 
     Parameters
@@ -36,12 +36,11 @@ def wall_voxels_mm(
     mesh : Bone surface.
     levels : Its fields.
     plate : (V,) plate of each vertex, NONE outside tAB.
-    least_mm : Shorter voxels are of no interest.
 
     Returns
     -------
-    (V,) mm at the vertices along the border of tAB where bone rises and the voxel is at least that
-    long; 0 at the other vertices of the border; NaN elsewhere.
+    (V,) mm at the vertices along the border of tAB where bone rises and the voxel is `LONG_MM` or
+    longer; 0 at the other vertices of the border; NaN elsewhere.
     """
     inside = plate != int(Plate.NONE)
     result = np.full(len(plate), np.nan)
@@ -50,7 +49,7 @@ def wall_voxels_mm(
     border = border[inside[border]]
     result[border] = 0.0
     linear = levels.affine[:3, :3]
-    if not len(border) or np.linalg.norm(linear, axis=0).max() < least_mm:
+    if not len(border) or np.linalg.norm(linear, axis=0).max() < LONG_MM:
         return result
     lengths = np.linalg.norm(linear, axis=0)
     long_mm, axis = float(lengths.max()), linear[:, lengths.argmax()] / lengths.max()

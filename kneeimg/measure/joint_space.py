@@ -124,7 +124,8 @@ def planned_joint_space(
             rows += [(region, fixed_name(x), "mm"), (region, f"n{fixed_name(x)}", "ratio")]
         rows += [(region, "JSA", "mm^2"), (region, "meanJSW", "mm")]
         rows += [(region, "nmeanJSW", "ratio"), (region, "rim_distance", "mm")]
-    rows += [(KNEE, "femoral_width", "mm"), (KNEE, "JLCA", "deg"), (KNEE, "TPA", "deg")]
+    rows += [(KNEE, "femoral_width", "mm")]
+    rows += [(KNEE, angle, "deg") for angle in ("JLCA", "TPA", "FTA")]
     return tuple(rows)
 
 
@@ -173,7 +174,9 @@ def measure_joint_space(
         distance in any direction, `mJSW_x` the x of its femoral end; `JSA` the area between the
         margins; `n...` the same divided by femoral width; `JLCA` the angle of the line through
         the mean medial and mean lateral floor of the plateaus against the tangent, positive when
-        the joint opens laterally; `TPA` the medial angle of that line with the tibial axis.
+        the joint opens laterally; `TPA` the medial angle of that line with the tibial axis;
+        `FTA` the lateral angle of the femoral with the tibial shaft axis: 180 when straight,
+        less in valgus (anatomical axes, 174 to 176 in usual knees), more in varus.
         Where bone meets bone the width is 0 with the flag BONE_ON_BONE. NaN: not measured.
 
     Raises
@@ -360,11 +363,35 @@ def _knee_rows(
     fall = floors[Compartment.LATERAL] - floors[Compartment.MEDIAL]
     yield _row(KNEE, "femoral_width", "mm", frame.width, flags)
     yield _row(KNEE, "JLCA", "deg", math.degrees(math.atan2(fall, run)), flags)
+    yield _angle_row("TPA", _plateau_angle_deg(margins, frame, np.array([-run, -fall])), flags)
+    yield _angle_row("FTA", _femorotibial_angle_deg(margins, frame), flags)
+
+
+def _angle_row(quantity: str, value: float, flags: tuple[ReasonCode, ...]) -> Measurement:
+    if math.isnan(value):  # no shaft, or too little of it, is in view
+        reason = ReasonCode.BONE_CUT_BY_VIEW
+        return Measurement.missing(KNEE, quantity, "deg", reason, method=METHOD)
+    return _row(KNEE, quantity, "deg", value, flags)
+
+
+def _plateau_angle_deg(margins: JointMargins, frame: JointFrame, medial: FloatArray) -> float:
+    """Angle of the plateaus, running to `medial`, with the tibial shaft."""
     if margins.tibial_axis is None:
-        yield Measurement.missing(KNEE, "TPA", "deg", ReasonCode.BONE_CUT_BY_VIEW, method=METHOD)
-        return
+        return math.nan
     top, bottom = frame.place(margins.tibial_axis)
-    yield _row(KNEE, "TPA", "deg", _angle_deg(np.array([-run, -fall]), bottom - top), flags)
+    return _angle_deg(medial, bottom - top)
+
+
+def _femorotibial_angle_deg(margins: JointMargins, frame: JointFrame) -> float:
+    """Lateral angle of the femoral shaft, seen from the joint, with the tibial shaft."""
+    if margins.tibial_axis is None or margins.femoral_axis is None:
+        return math.nan
+    proximal, distal = frame.place(margins.femoral_axis)
+    top, bottom = frame.place(margins.tibial_axis)
+    up, down = proximal - distal, bottom - top
+    # turned from up through lateral (+x) to down, y pointing down: clockwise on the film
+    turn = math.atan2(up[0] * down[1] - up[1] * down[0], float(up @ down))
+    return math.degrees(turn % (2 * math.pi))
 
 
 def _angle_deg(first: FloatArray, second: FloatArray) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from kneeimg.core.anatomy import REGION_BONES, Bone, Side
+from kneeimg.core.anatomy import REGION_BONES, Bone, Side, VertexState
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.plate_model import PlateModel
@@ -23,7 +23,7 @@ from kneeimg.measure.qc import (
     result_findings,
 )
 from kneeimg.measure.regions import region_mask, summarise
-from kneeimg.measure.tab import PLATE_MODEL
+from kneeimg.measure.tab import COVERED, HOLES_FILLED, MODEL_REFUSED, PLATE_MODEL
 from kneeimg.measure.voxel_map import VoxelOwners
 from kneeimg.settings.morphometry import MorphometrySettings
 
@@ -131,11 +131,17 @@ def _measure_bones(
 
 
 def _recovered_regions(measured: Mapping[Bone, MeasuredBone]) -> dict[str, str]:
-    """Source of tAB of the regions in which the plate model recovered bone."""
-    return {
-        region: PLATE_MODEL
-        for region, bone in REGION_BONES.items()
-        if bone in measured
-        and (rim := measured[bone].rim) is not None
-        and (region_mask(measured[bone].surface, region) & rim.added).any()
-    }
+    """Source of tAB of the regions on which the plate model had something to say."""
+    found = {}
+    for region, bone in REGION_BONES.items():
+        rim = measured[bone].rim if bone in measured else None
+        if rim is None:
+            continue
+        surface = measured[bone].surface
+        own = region_mask(surface, region)
+        if (own & rim.added).any():
+            found[region] = PLATE_MODEL
+        elif rim.refused and own.any():
+            bare = (surface.fields["state"][own] == int(VertexState.DENUDED)).any()
+            found[region] = f"{HOLES_FILLED if bare else COVERED}, {MODEL_REFUSED}"
+    return found

@@ -12,6 +12,7 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.errors import Finding, MaskError, ReasonCode
 from kneeimg.measure.bones import MeasuredBone
 from kneeimg.measure.canonical import Box, CanonicalKnee
+from kneeimg.measure.coarse import LONG_MM
 from kneeimg.measure.frames import SHAFT_WANTED_MM
 from kneeimg.measure.regions import region_mask
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -89,7 +90,7 @@ def input_findings(
     for bone, measured in bones.items():
         if bone.cartilage in knee.boxes:
             found += [*_cut(knee, bone), *_short_shaft(bone, measured), *_islands(knee, bone)]
-        found += [*_several(bone, measured), *_coarse_walls(bone, measured, settings)]
+        found += [*_several(bone, measured), *_coarse_walls(bone, measured)]
     return tuple(found)
 
 
@@ -130,9 +131,7 @@ def _coarse(knee: CanonicalKnee, settings: MorphometrySettings) -> list[RegionFi
     return [RegionFinding(finding, tuple(REGION_BONES))]
 
 
-def _coarse_walls(
-    bone: Bone, measured: MeasuredBone, settings: MorphometrySettings
-) -> list[RegionFinding]:
+def _coarse_walls(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
     """Regions with a border that runs across long slices beside rising bone."""
     if measured.wall_voxel_mm is None:
         return []
@@ -149,7 +148,7 @@ def _coarse_walls(
         ReasonCode.COARSE_GRID,
         f"slices are too thick for the border of {', '.join(shares)}, beside which bone rises",
         where=str(bone),
-        expected=f"slices under {settings.coarse_wall_mm:g} mm",
+        expected=f"slices under {LONG_MM:g} mm",
         found=f"{np.nanmax(long_mm):.2f} mm, on {100 * max(shares.values()):.0f} % of the border",
         action="thickness may be 0.1 mm off there: compare visits of one voxel size only",
     )

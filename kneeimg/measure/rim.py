@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from kneeimg.geometry.affines import spacing_of
-from kneeimg.geometry.lattice import gaussian_sums
 from kneeimg.measure.surfaces import LevelSets, Mesh
 
 FloatArray = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Lattice on which normals are averaged: this many steps to a sigma.
+#: Cells in which vertices are summed up before normals are fitted: this many to a sigma.
 _STEPS_PER_SIGMA = 1.5
 #: The kernel ends here, in sigmas: further from the rim the two kinds of normal are the same.
 _REACH_SIGMAS = 3.0
@@ -37,10 +36,11 @@ _WALL_LEAST = 0.5
 _ROUNDED_VOXELS = 1.2
 #: Rings in which cartilage is looked at, distances from its border in widths of the rounded zone.
 _INNER_RING, _FAR_RING = (1.0, 2.0), (2.5, 3.5)
+#: A fit to one-sided neighbours takes this many times the sigma of a mean to both sides, else it
+#: follows the noise of labels that were drawn slice by slice.
+_WIDER = 2.0
 #: Keeps the fit of normals sound where neighbours lie on one line, as a share of sigma².
 _RIDGE = 0.02
-#: The pairs of axes, each once.
-_PAIRS = np.triu_indices(3)
 #: Vertices of a ring whose mean stands for it.
 _MEAN_OF = 6
 
@@ -73,7 +73,7 @@ def with_rim_normals(
     chosen = np.concatenate([inner, border_vertices(mesh.faces, known)])
     if not len(chosen):
         return mesh, chosen
-    normals = _fitted_normals(mesh, covered, chosen, sigma_mm)
+    normals = _fitted_normals(mesh, covered, chosen, _WIDER * sigma_mm)
     found = np.isfinite(normals).all(axis=1)
     chosen, normals = chosen[found], normals[found]
     new_normals, new_area = mesh.normals.copy(), mesh.area_mm2.copy()
@@ -110,52 +110,81 @@ def _fitted_normals(
 
     Under a Gaussian the normal is fitted as a linear function of the place along the surface, so
     that one-sided neighbours of a vertex at the border do not drag it inward; NaN where the
-    neighbours do not fix the fit.
+    neighbours do not fix the fit. Vertices are first summed up in cells, and one fit serves all
+    vertices of a cell.
     """
     step = sigma_mm / _STEPS_PER_SIGMA
-    centre = mesh.vertices[chosen].mean(axis=0)
-    corner = mesh.vertices[chosen].min(axis=0) - 1.5 * step
-    shape = np.ceil((mesh.vertices[chosen].max(axis=0) - corner) / step).astype(int) + 2
-    index = (mesh.vertices - corner) / step
-    within = covered.copy()
-    for column, size in zip(index.T, shape, strict=True):
-        within &= (column >= 0) & (column < size - 1)
-    used = np.flatnonzero(within)
-    moments = _moments(mesh.vertices[used] - centre, mesh.area_vectors[used], mesh.area_mm2[used])
-    found = gaussian_sums(
-        index[used], moments, index[chosen], tuple(shape), _STEPS_PER_SIGMA, _REACH_SIGMAS
+    cell = _cells(mesh.vertices, step)
+    about, own = np.unique(cell[chosen], return_inverse=True)
+    centre = _means(mesh.vertices[chosen], own, len(about))
+    normal = _means(mesh.normals[chosen], own, len(about))
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    source, number = np.unique(cell[covered], return_inverse=True)
+    origin = centre.mean(axis=0)
+    moments = _moments(
+        mesh.vertices[covered] - origin, mesh.area_vectors[covered], mesh.area_mm2[covered]
     )
-    normals = _intercepts(found, mesh.vertices[chosen] - centre, mesh.normals[chosen], sigma_mm)
+    summed = _sums(moments, number, len(source))
+    place = _means(mesh.vertices[covered], number, len(source))
+    near = KDTree(centre).sparse_distance_matrix(
+        KDTree(place), _REACH_SIGMAS * sigma_mm, output_type="coo_matrix"
+    )
+    near.data = np.exp(-0.5 * (near.data / sigma_mm) ** 2)
+    gathered: FloatArray = np.asarray(near.tocsr() @ summed)
+    fit = _linear_fits(gathered, centre - origin, normal, sigma_mm)
+    away = mesh.vertices[chosen] - centre[own]
+    along = np.einsum("ijk,ik->ij", _tangents(normal)[own], away)
+    normals = fit[own, 0] + np.einsum("ij,ijk->ik", along, fit[own, 1:])
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         unit: FloatArray = np.where(length > 1e-9, normals / length, np.nan)
     return unit
 
 
+def _cells(points: FloatArray, step_mm: float) -> NDArray[np.int64]:
+    """(N,) number of the cube in which each point lies."""
+    index = np.floor((points - points.min(axis=0)) / step_mm).astype(np.int64)
+    count = index.max(axis=0) + 1
+    cell: NDArray[np.int64] = (index[:, 0] * count[1] + index[:, 1]) * count[2] + index[:, 2]
+    return cell
+
+
+def _sums(values: FloatArray, group: NDArray[np.int64], count: int) -> FloatArray:
+    """(count, c) sums of values (N, c) by group."""
+    columns = [np.bincount(group, column, minlength=count) for column in values.T]
+    return np.stack(columns, axis=1)
+
+
+def _means(values: FloatArray, group: NDArray[np.int64], count: int) -> FloatArray:
+    """(count, c) means of values (N, c) by group; every group has a member."""
+    size = np.bincount(group, minlength=count)
+    means: FloatArray = _sums(values, group, count) / size[:, None]
+    return means
+
+
 def _moments(place: FloatArray, vectors: FloatArray, area: FloatArray) -> FloatArray:
-    """(V, 22) sums that a linear fit needs: area, area x, area x x, vectors, vectors x."""
-    squares = place[:, _PAIRS[0]] * place[:, _PAIRS[1]]
+    """(V, 25) sums that a linear fit needs: area, area x, area x x, vectors, vectors x."""
+    squares = (place[:, :, None] * place[:, None, :]).reshape(-1, 9)
     products = (place[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
     weight = area[:, None]
     return np.concatenate([weight, weight * place, weight * squares, vectors, products], axis=1)
 
 
-def _intercepts(
+def _linear_fits(
     moments: FloatArray, place: FloatArray, normals: FloatArray, sigma_mm: float
 ) -> FloatArray:
-    """(C, 3) value at each place of the linear fit along the surface through its moments."""
+    """(C, 3, 3) value at each place and its two slopes along the surface, from their moments."""
     weight = moments[:, 0]
     first = moments[:, 1:4]
-    second = np.empty((len(moments), 3, 3))
-    second[:, _PAIRS[0], _PAIRS[1]] = second[:, _PAIRS[1], _PAIRS[0]] = moments[:, 4:10]
-    value = moments[:, 10:13]
-    product = moments[:, 13:22].reshape(-1, 3, 3)
+    second = moments[:, 4:13].reshape(-1, 3, 3)
+    value = moments[:, 13:16]
+    product = moments[:, 16:25].reshape(-1, 3, 3)
     cross = first[:, :, None] * place[:, None, :]
     about = place[:, :, None] * place[:, None, :]
     second = second - cross - cross.transpose(0, 2, 1) + weight[:, None, None] * about
     product = product - place[:, :, None] * value[:, None, :]
     first = first - weight[:, None] * place
-    tangents = _tangents(normals)  # (C, 2, 3)
+    tangents = _tangents(normals)
     matrix = np.empty((len(place), 3, 3))
     matrix[:, 0, 0] = weight
     matrix[:, 0, 1:] = matrix[:, 1:, 0] = np.einsum("ijk,ik->ij", tangents, first)
@@ -164,9 +193,9 @@ def _intercepts(
     matrix[:, 1, 1] += ridge
     matrix[:, 2, 2] += ridge
     right = np.concatenate([value[:, None, :], np.einsum("ijk,ikl->ijl", tangents, product)], 1)
-    result = np.full_like(place, np.nan)
-    sound = np.isfinite(matrix).all(axis=(1, 2)) & (weight > 0)
-    result[sound] = np.linalg.solve(matrix[sound], right[sound])[:, 0]
+    result = np.full_like(matrix, np.nan)
+    sound = weight > 0
+    result[sound] = np.linalg.solve(matrix[sound], right[sound])
     return result
 
 
@@ -211,7 +240,7 @@ def carried_to_wall(
         return ray_mm
     place = mesh.index * (spacing_mm / rounding_mm)  # lengths in widths of the zone
     found = KDTree(place[border]).query(place[inside], distance_upper_bound=_FAR_RING[1])
-    gap, nearest = np.asarray(found[0], dtype=np.float64), np.asarray(found[1], dtype=np.int64)
+    gap, nearest = np.asarray(found[0]), np.asarray(found[1])
     at_rim = gap < 1.0
     rim, gap_rim = inside[at_rim], gap[at_rim]
     rings = [inside[(gap >= low) & (gap < high)] for low, high in (_INNER_RING, _FAR_RING)]

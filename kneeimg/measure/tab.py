@@ -19,6 +19,8 @@ _LATERAL = (int(Plate.cLF), int(Plate.pLF), int(Plate.LT))
 COVERED = "covered"
 HOLES_FILLED = "holes filled"
 PLATE_MODEL = "plate model"
+#: Follows one of the first two where the model was asked and did not fit this knee.
+MODEL_REFUSED = "plate model refused"
 
 
 def covered_by(ray_mm: FloatArray, settings: MorphometrySettings) -> NDArray[np.bool_]:

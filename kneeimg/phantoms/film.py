@@ -53,6 +53,8 @@ class FilmKnee:
     tibia_lateral_osteophyte_mm : How far a lip of bone stands out beyond the side of the bone.
     medial_sclerosis_neper, lateral_sclerosis_neper : Attenuation that a dense band of 2.4 mm below
         the floor of the plateau adds.
+    femoral_shaft_deg : Lean of the femoral shaft to lateral from the perpendicular of the tangent;
+        the tibial shaft stands along that perpendicular.
     """
 
     side: Side = Side.RIGHT
@@ -76,6 +78,12 @@ class FilmKnee:
     tibia_lateral_osteophyte_mm: float = 0.0
     medial_sclerosis_neper: float = 0.0
     lateral_sclerosis_neper: float = 0.0
+    femoral_shaft_deg: float = 0.0
+
+    @property
+    def femorotibial_angle_deg(self) -> float:
+        """Lateral angle of the femoral with the tibial shaft."""
+        return 180.0 - self.femoral_shaft_deg
 
     def osteophyte_mm(self, bone: Bone, compartment: Compartment) -> float:
         """Size of the osteophyte at one margin."""
@@ -287,7 +295,22 @@ def knee_film(knee: FilmKnee, setup: FilmSetup | None = None) -> FilmPhantom:
     setup = setup or FilmSetup()
     image = render(knee, setup)
     margins = exact_margins(knee, setup)
-    if knee.side is Side.RIGHT:  # everything is drawn as a left knee: medial on the left
+    return as_hung(image, margins, knee, setup)
+
+
+def as_hung(
+    image: FloatArray, margins: JointMargins, knee: FilmKnee, setup: FilmSetup
+) -> FilmPhantom:
+    """A film drawn as a left knee, medial to the left, as PA films of its own side hang.
+
+    Parameters
+    ----------
+    image : (rows, columns) grey values.
+    margins : Exact margins on it.
+    knee : What was drawn, with its side and truth.
+    setup : How the film was taken.
+    """
+    if knee.side is Side.RIGHT:
         image, margins = np.ascontiguousarray(image[:, ::-1]), margins.mirrored()
     spacing = setup.knee_pixel_mm
     source = SpacingSource.ERMF if setup.magnification != 1 else SpacingSource.DETECTOR_PLANE

@@ -10,10 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import map_coordinates
 
-from kneeimg.core.anatomy import Bone, Side, Tissue
+from kneeimg.core.anatomy import Bone, Tissue
 from kneeimg.core.margins import Compartment
-from kneeimg.core.radiograph import Radiograph, SpacingSource
-from kneeimg.phantoms.film import FilmKnee, FilmPhantom, FilmSetup, exact_margins, from_pixels
+from kneeimg.phantoms.film import (
+    FilmKnee,
+    FilmPhantom,
+    FilmSetup,
+    as_hung,
+    exact_margins,
+    from_pixels,
+)
 from kneeimg.phantoms.film_render import CORTEX_PER_MM, SOFT_PER_MM, TRABECULAR_PER_MM, expose
 from kneeimg.phantoms.knee import KneePhantom
 
@@ -150,20 +156,7 @@ def project_knee(
     film_plane = points @ back[:2] + back[2]
     neper = _attenuation(frame, film_plane).reshape(setup.shape)
     fine = np.repeat(np.repeat(neper, _OVERSAMPLING, axis=0), _OVERSAMPLING, axis=1)
-    image, margins = expose(fine, setup), exact_margins(projected, setup)
-    if knee.side is Side.RIGHT:
-        image, margins = np.ascontiguousarray(image[:, ::-1]), margins.mirrored()
-    spacing = setup.knee_pixel_mm
-    source = SpacingSource.ERMF if setup.magnification != 1 else SpacingSource.DETECTOR_PLANE
-    film = Radiograph(
-        image.astype(np.float32),
-        (spacing, spacing),
-        source,
-        knee.side,
-        patient_left_on_image_right=True,
-        view="PA",
-    )
-    return FilmPhantom(film, margins, projected.truth)
+    return as_hung(expose(fine, setup), exact_margins(projected, setup), projected, setup)
 
 
 def _pixel_grid(setup: FilmSetup) -> FloatArray:

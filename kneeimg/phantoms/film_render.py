@@ -119,7 +119,10 @@ def _femur(knee: FilmKnee, u: FloatArray, v: FloatArray) -> FloatArray:
     # above the widest point the femur narrows to its shaft, in a smooth S
     up = np.clip((-v - height) / 45.0, 0.0, 1.0)
     inset = (up**2 * (3 - 2 * up)) * 0.29 * width
-    depth = np.minimum(depth, np.minimum(u - inset, width - inset - u))
+    # the lean grows over the metaphysis; from there on the middle of the shaft is straight
+    away = np.where(up < 1, 45.0 * (up**3 - up**4 / 2), -v - height - 22.5)
+    across = u - np.tan(np.deg2rad(knee.femoral_shaft_deg)) * away
+    depth = np.minimum(depth, np.minimum(across - inset, width - inset - across))
     thickness = 50.0 - 18.0 * up
     return _shelled(depth, 20.0, thickness)
 

@@ -65,11 +65,14 @@ def measure_t2_series(
         side disagree.
     """
     from kneeimg.io.dicom import find_echoes, find_series, read_echoes
-    from kneeimg.io.label_maps import read_label_map
+    from kneeimg.io.dicom_seg import require_mask_of
+    from kneeimg.io.label_maps import is_dicom_mask, read_label_map
 
     settings = settings or RelaxometrySettings()
     records = find_echoes(find_series(series))
     echoes, te_ms = read_echoes(records)
+    if is_dicom_mask(mask):
+        require_mask_of(mask, *records)
     label_map = read_label_map(mask, scheme, echoes[0].grid)
     sides = (
         ("--side", side),

@@ -106,6 +106,7 @@ QUANTITIES: Mapping[str, str] = {
     "rim_distance": "height of the plateau's rim above its floor, a check of positioning",
     "JLCA": "joint-line convergence angle between femur and tibia, positive: open laterally",
     "TPA": "angle between tibial plateau and tibial shaft",
+    "FTA": "femorotibial angle: lateral angle between femoral and tibial shaft, 180: straight",
     "JSN": "joint-space narrowing: share of the normal least joint space that is lost; 0 none, "
     "1 closed, negative wider than normal",
     "osteophyte_femur": "greatest distance of bone beyond the smooth contour of the femur beside "

@@ -31,8 +31,6 @@ class MorphometrySettings(Settings):
         condyle that is its central, weight-bearing part; 0.75 (OAI) and 0.60 are published.
     undetermined_flag_pct : Share of undetermined area above which a value is flagged, %.
     coarse_voxel_mm : A voxel edge of this length or more is flagged, mm.
-    coarse_wall_mm : The same for regions whose border runs across the slices beside rising bone,
-        mm: there 1.5 mm read 2 mm of cartilage 0.1 mm wrong, and 0.7 mm do not.
     min_defect_mm2 : A connected denuded part of tAB of at least this area is a full-thickness
         defect, mm². 5 mm² is a disc of 2.5 mm: some 20 pixels of a 0.365 × 0.7 mm grid.
     meniscus_min_mm : Bone counts as covered by a meniscus that is at least this thick along the
@@ -58,7 +56,6 @@ class MorphometrySettings(Settings):
     femur_fraction: float = Field(default=0.75, gt=0.0, lt=1.0)
     undetermined_flag_pct: float = Field(default=5.0, ge=0.0, le=100.0)
     coarse_voxel_mm: float = Field(default=2.0, gt=0.0)
-    coarse_wall_mm: float = Field(default=1.0, gt=0.0)
     min_defect_mm2: float = Field(default=5.0, ge=0.0)
     meniscus_min_mm: float = Field(default=0.2, gt=0.0, le=2.0)
     meniscus_reach_mm: float = Field(default=15.0, gt=1.0, le=30.0)

@@ -32,7 +32,8 @@ class PlateModelSettings(Settings):
     bite_sd : And this many SD of that prediction.
     block_mm : Neighbours nearer than this are left out when a point's outline is predicted.
     min_area_mm2 : Smaller pieces are not recovered, mm².
-    min_depth_mm : Nor are pieces that nowhere lie this deep inside the outline.
+    min_depth_mm : Nor are pieces that nowhere lie this deep inside the outline: readers draw one
+        border up to 2 mm differently, and such bays are no loss.
     """
 
     enabled: bool = False
@@ -49,4 +50,4 @@ class PlateModelSettings(Settings):
     bite_sd: float = Field(default=2.0, gt=0.0)
     block_mm: float = Field(default=5.0, gt=0.0)
     min_area_mm2: float = Field(default=4.0, ge=0.0)
-    min_depth_mm: float = Field(default=2.0, ge=0.0)
+    min_depth_mm: float = Field(default=3.0, ge=0.0)

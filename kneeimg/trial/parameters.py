@@ -266,6 +266,7 @@ _QUANTITIES: Mapping[str, _Quantity] = {
         {
             "JLCA": ("JLCA", "joint-line convergence angle"),
             "TPA": ("TPAN", "tibial plateau angle"),
+            "FTA": ("FTAN", "femorotibial angle"),
         },
     ),
     **_quantities(

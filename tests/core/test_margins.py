@@ -25,7 +25,11 @@ def joint(**more) -> JointMargins:
 
 
 def test_mirroring_twice_is_nothing_and_once_swaps_the_side():
-    margins = joint(rim=pair(13), tibial_axis=np.array([[20.0, 20.0], [22.0, 48.0]]))
+    margins = joint(
+        rim=pair(13),
+        tibial_axis=np.array([[20.0, 20.0], [22.0, 48.0]]),
+        femoral_axis=np.array([[23.0, 1.0], [20.0, 8.0]]),
+    )
     once = margins.mirrored()
     assert once.side is Side.RIGHT
     assert once.femur[Compartment.MEDIAL].points[0].tolist() == [35.0, 10.0]
@@ -33,7 +37,9 @@ def test_mirroring_twice_is_nothing_and_once_swaps_the_side():
     for name in ("femur", "tibia", "femoral_edges", "rim"):
         for compartment, original in getattr(margins, name).items():
             np.testing.assert_array_equal(getattr(back, name)[compartment].points, original.points)
+    assert once.femoral_axis.tolist() == [[17.0, 1.0], [20.0, 8.0]]
     np.testing.assert_array_equal(back.tibial_axis, margins.tibial_axis)
+    np.testing.assert_array_equal(back.femoral_axis, margins.femoral_axis)
 
 
 def test_placing_on_a_larger_film_moves_every_line():

@@ -27,6 +27,7 @@ def hand_joint(
     lateral: tuple[float, float] = (5.0, 5.0),
     matrix: np.ndarray = IDENTITY,
     axis: bool = False,
+    femoral_deg: float | None = None,
 ) -> JointMargins:
     """A femur 80 wide, flat condyles at y = 0, each plateau a straight line between two depths.
 
@@ -44,9 +45,20 @@ def hand_joint(
     tibia = {MEDIAL: line(left, medial), LATERAL: line(right, lateral)}
     tangent = np.array([femur[c].points[25] for c in Compartment])
     shaft = line((0.5, 0.5), (20, 60)).points[[0, -1]] if axis else None
-    shape = (300, 300)
+    femoral = None
+    if femoral_deg is not None:  # leans to lateral by so much, 40 long
+        away = 40 * np.tan(np.deg2rad(femoral_deg)) / 80
+        femoral = line((0.5 + away, 0.5), (-80, -40)).points[[0, -1]]
     return JointMargins(
-        Side.LEFT, shape, femur, tibia, edges, tangent, tibial_axis=shaft, method="hand"
+        side=Side.LEFT,
+        shape=(300, 300),
+        femur=femur,
+        tibia=tibia,
+        femoral_edges=edges,
+        tangent=tangent,
+        tibial_axis=shaft,
+        femoral_axis=femoral,
+        method="hand",
     )
 
 
@@ -98,7 +110,7 @@ def test_without_a_pixel_size_only_ratios_and_angles(spacing):
         if row.unit in ("mm", "mm^2"):
             assert math.isnan(row.value)
             assert row.reason is expected
-        elif row.quantity != "TPA":
+        elif row.quantity not in ("TPA", "FTA"):
             assert row.value == pytest.approx(with_mm[row.name])
 
 
@@ -146,9 +158,25 @@ def test_angles():
     assert values(hand_joint(lateral=(4, 4), axis=True))["knee_TPA"] == pytest.approx(90.0)
 
 
-def test_tibial_angle_needs_a_shaft():
-    rows = {row.name: row for row in measure_joint_space(hand_joint(), (1.0, 1.0))}
-    assert rows["knee_TPA"].reason is ReasonCode.BONE_CUT_BY_VIEW
+@pytest.mark.parametrize("lean_deg", [-12.0, 0.0, 6.5])
+def test_femorotibial_angle_is_the_lateral_angle_of_the_shafts(lean_deg):
+    straight = hand_joint(axis=True, femoral_deg=lean_deg)
+    assert values(straight)["knee_FTA"] == pytest.approx(180.0 - lean_deg)
+    assert values(straight.mirrored())["knee_FTA"] == pytest.approx(180.0 - lean_deg)
+
+
+@pytest.mark.parametrize(
+    "margins, missing",
+    [
+        (hand_joint(), ("knee_TPA", "knee_FTA")),
+        (hand_joint(axis=True), ("knee_FTA",)),
+        (hand_joint(femoral_deg=5.0), ("knee_TPA", "knee_FTA")),
+    ],
+)
+def test_angles_need_their_shafts(margins, missing):
+    rows = measure_joint_space(margins, (1.0, 1.0))
+    cut = {row.name for row in rows if row.reason is ReasonCode.BONE_CUT_BY_VIEW}
+    assert cut == set(missing)
 
 
 def test_baseline_width_places_x_and_normalises():

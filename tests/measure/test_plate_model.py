@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from kneeimg.core.anatomy import KNEE_V1, Bone, Plate, Side, Tissue
+from kneeimg.core.anatomy import KNEE_V1, Bone, Plate, Side, Tissue, VertexState
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
 from kneeimg.geometry.rigid import rotation
 from kneeimg.io.plate_model import shipped_plate_model
-from kneeimg.measure.bones import measure_bone
+from kneeimg.measure.bones import MeasuredBone, measure_bone
 from kneeimg.measure.canonical import canonical_knee
-from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
+from kneeimg.measure.morphometry import KneeMorphometry, _recovered_regions, measure_knee
 from kneeimg.measure.plate_fit import lay_on
 from kneeimg.measure.plate_learning import laid_on, learn_mean, near_joint, with_modes
-from kneeimg.measure.plate_model import recover_lost
+from kneeimg.measure.plate_model import Recovered, recover_lost
 from kneeimg.phantoms.grids import demo_grid
 from kneeimg.phantoms.knee import KneePhantom
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -143,6 +143,27 @@ def test_the_fit_follows_the_bone_in_any_pose() -> None:
     assert moved.scale == pytest.approx(1.2 * still.scale, rel=0.03)
     gap = np.linalg.norm(moved.points_mm - 1.2 * still.points_mm @ turn.T, axis=1)
     assert np.median(gap) < 1.0
+
+
+@pytest.mark.parametrize(
+    "refused, added, source",
+    [
+        ("border unlike the model's", False, "holes filled, plate model refused"),
+        ("", True, "plate model"),
+        ("", False, None),
+    ],
+)
+def test_the_rows_say_what_the_model_said(refused: str, added: bool, source: str | None) -> None:
+    surface = tibia()
+    medial = surface.fields["plate"] == int(Plate.MT)
+    state = np.where(surface.fields["plate"] > 0, int(VertexState.MEASURED), 0).astype(np.uint8)
+    state[np.flatnonzero(medial)[:5]] = int(VertexState.DENUDED)
+    rim = Recovered(surface.fields["plate"], medial & added, refused=refused)
+    bone = MeasuredBone(surface.with_fields(state=state), True, rim=rim)
+    found = _recovered_regions({Bone.TIBIA: bone})
+    assert found.get("MT") == source
+    assert found.get("LT") == ("covered, plate model refused" if refused else None)
+    assert "MF" not in found
 
 
 # ---- the shipped model

@@ -45,6 +45,14 @@ def test_thick_cartilage_in_a_hollow_plate(hard: bool, plateaus: LabelMap) -> No
     for region in ("MT", "LT"):
         assert value(knee, region, "ThCtAB_aMe") == pytest.approx(4.0, abs=0.010)
         assert value(knee, region, "dABp") < 0.2
+    if not hard:  # beside the outer edge bone turns away, beside the eminence it turns up
+        for region in ("eMT", "iMT", "eLT", "iLT"):
+            assert value(knee, region, "ThCtAB_aMe") == pytest.approx(4.0, abs=0.010), region
+    # spheres of 60 mm (hollow) and 70 mm: rays that lean spread or narrow the articular surface
+    for regions, radii in ((("MT", "eMT", "iMT"), (56, 60)), (("LT", "eLT", "iLT"), (74, 70))):
+        for region in regions:
+            ratio = value(knee, region, "AC") / value(knee, region, "tAB")
+            assert ratio == pytest.approx((radii[0] / radii[1]) ** 2, abs=0.03), region
     surface = knee.surfaces[Bone.TIBIA]
     measured = surface.fields["state"] == VertexState.MEASURED
     area, ray = surface.fields["area_mm2"][measured], surface.fields["ray_mm"][measured]

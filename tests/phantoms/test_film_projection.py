@@ -23,9 +23,6 @@ def test_lateral_joint_space_of_a_projected_knee():
     width = film.truth["knee", "femoral_width"]
     assert 60 < width < 95
     assert got["knee", "femoral_width"] == pytest.approx(width, abs=0.4)
-    # the lateral plateau is convex: its crest is its floor
-    for name in ("mJSW", "fJSW_0750", "fJSW_0800"):
-        assert got["lateral", name] == pytest.approx(film.truth["lateral", name], abs=0.2)
     exact = measure_joint_space(film.margins, film.radiograph.spacing_mm)
     for row in exact:
         if row.quantity.startswith("fJSW"):
@@ -33,14 +30,16 @@ def test_lateral_joint_space_of_a_projected_knee():
     assert np.isfinite(film.radiograph.image).all()
 
 
-@pytest.mark.parametrize("beam_angle_deg", [0.0, 8.0])
-def test_medial_margin_of_a_dished_plateau_is_its_floor_not_its_rim(beam_angle_deg):
+# at 8 degrees and 0.3 mm the rim is a pixel or two above the floor and blurs into it
+@pytest.mark.parametrize("beam_angle_deg, within_mm", [(0.0, 0.15), (8.0, 0.50)])
+def test_medial_margin_of_a_dished_plateau_is_its_floor_not_its_rim(beam_angle_deg, within_mm):
     film = project_knee(
         KneePhantom(Side.LEFT), FilmSetup(pixel_mm=0.3), beam_angle_deg=beam_angle_deg
     )
     rows = measure_joint_space(find_margins(film.radiograph), film.radiograph.spacing_mm)
     got = {(row.region, row.quantity): row.value for row in rows}
-    # a ray just above the floor leaves the bone soon: the steepest rise lies above the floor
     for name in ("mJSW", "fJSW_0150", "fJSW_0225", "fJSW_0300"):
-        error = got["medial", name] - film.truth["medial", name]
-        assert -0.75 < error < 0.2
+        assert got["medial", name] == pytest.approx(film.truth["medial", name], abs=within_mm)
+    # the crest of the convex lateral plateau starts like a rounded bone
+    for name in ("mJSW", "fJSW_0750", "fJSW_0850"):
+        assert got["lateral", name] == pytest.approx(film.truth["lateral", name], abs=0.12)

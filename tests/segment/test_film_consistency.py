@@ -13,7 +13,7 @@ from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.errors import InputError, ReasonCode
 from kneeimg.phantoms.film import FilmKnee, FilmSetup, exact_margins, to_pixels
 from kneeimg.segment.film.checks import check_edges
-from kneeimg.segment.film.consistency import Search, check_consistent, limits
+from kneeimg.segment.film.consistency import Search, check_consistent, frame_limits, limits
 from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.trace import TracedPair
 
@@ -30,6 +30,7 @@ def pose_of(knee: FilmKnee) -> Pose:
 
 
 POSE = pose_of(KNEE)
+CLEAR, FAINT = ({MEDIAL: strength, LATERAL: strength} for strength in (1.0, 0.2))
 
 
 def search_of(margins: JointMargins, rows: float = 0.0) -> Search:
@@ -122,9 +123,35 @@ def edges_at(left: float, right: float) -> Lines:
 def test_a_femur_at_the_border_is_flagged_or_refused_by_where_its_plateau_ends():
     pose = Pose(100.0, 100.0, 198.0, 0.0)
     shape = (200, 200)
-    assert check_edges(edges_at(20, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0}) == []
-    flagged = check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0})
+    assert check_edges(edges_at(20, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0}, CLEAR) == []
+    flagged = check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: 0.0, LATERAL: 1.0}, CLEAR)
     assert [(f.code, f.where) for f in flagged] == [(ReasonCode.BONE_CUT_BY_VIEW, "medial")]
     with pytest.raises(InputError) as error:
-        check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: -0.1, LATERAL: 1.0})
+        check_edges(edges_at(0.1, 180), shape, pose, {MEDIAL: -0.1, LATERAL: 1.0}, FAINT)
     assert error.value.code is ReasonCode.JOINT_OUT_OF_VIEW
+
+
+def test_a_clear_edge_on_the_film_is_believed_where_a_worn_plateau_is_wider():
+    pose = Pose(100.0, 100.0, 198.0, 0.0)
+    flagged = check_edges(edges_at(0.1, 180), (200, 200), pose, {MEDIAL: -0.1, LATERAL: 1.0}, CLEAR)
+    assert [(f.code, f.where) for f in flagged] == [(ReasonCode.BONE_CUT_BY_VIEW, "medial")]
+
+
+@pytest.mark.parametrize(
+    "inward_share, refused, doubted",
+    [(0.0, [], []), (0.17, [], ["medial"]), (0.23, ["medial"], ["medial", "lateral"])],
+)
+def test_a_condyle_lies_between_the_femoral_edges(inward_share, refused, doubted):
+    exact = exact_margins(KNEE, SETUP)
+    edge = exact.femoral_edges[MEDIAL].points + (inward_share * WIDTH, 0.0)
+    moved = {**exact.femoral_edges, MEDIAL: MarginLine.certain(edge)}
+    checked = frame_limits(replace(exact, femoral_edges=moved), POSE)
+    assert [limit.where for limit in checked if not limit.kept] == refused
+    assert [limit.where for limit in checked if limit.value > limit.doubt] == doubted
+
+
+def test_margins_far_from_where_a_knee_was_located_are_refused():
+    exact = exact_margins(KNEE, SETUP)
+    for rows, words in ((0.05, []), (0.2, ["distance from where a knee was located"])):
+        located = replace(POSE, row=POSE.row + rows * WIDTH)
+        assert [limit.name for limit in frame_limits(exact, located) if not limit.kept] == words

@@ -151,6 +151,8 @@ class SeriesRecord:
             "transfer_syntax": self.transfer_syntax,
             "lossy": self.lossy,
             "uid_hash": self.uid_hash,
+            "series_hash": self.series_hash,
+            "refers_to": None if self.refers_to is None else list(self.refers_to),
             "study_hash": self.study_hash,
             "person_hash": self.person_hash,
             "findings": [finding.as_dict() for finding in self.findings],

@@ -17,6 +17,7 @@ _LEAST_IN_VIEW = 0.80  # share of the outline inside the film
 _AT_BORDER, _NEAR_BORDER = 0.003, 0.040  # of the femoral width
 _MOST_CUT = 0.02  # of the femoral width, that may lie outside the film
 _FAINT = 0.65  # confidence of one femoral edge against the other
+_CLEAR_EDGE = 0.6  # strength of a femoral edge, about 1; what is seen near a cut is fainter
 _LEAST_CONTRAST = 0.25  # darkness of a joint space, in spreads of the film
 
 
@@ -52,16 +53,19 @@ def check_edges(
     shape: tuple[int, ...],
     pose: Pose,
     expected: Mapping[Compartment, float],
+    clear: Mapping[Compartment, float],
 ) -> list[Finding]:
     """Refuse or flag a femur whose outer edge runs along the edge of the film: its width is cut.
 
-    Where the end of the plateau says that the edge should lie on the film, little can be missing.
+    Where the end of the plateau says that the edge should lie on the film, or a clear edge is
+    seen there (`clear`, its strength), little can be missing.
     """
     cut = [c for c in Compartment if _at_border(edges, c, shape, pose.width)]
     for compartment in cut:
         at = float(pose.pixels([expected[compartment], -0.25])[0])
         slack = _MOST_CUT * pose.width
-        if not -slack <= at <= shape[1] - 1 + slack:
+        off = not -slack <= at <= shape[1] - 1 + slack
+        if off and clear[compartment] < _CLEAR_EDGE:
             raise InputError(
                 "the edge of the film cuts the femur",
                 code=ReasonCode.JOINT_OUT_OF_VIEW,

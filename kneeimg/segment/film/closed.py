@@ -20,7 +20,8 @@ _LEAST_DIP = 0.12  # share of the darkness of an open space
 # beside the bones, past the end of a plateau or condyle.
 _CLOSE = 0.070  # of femoral width
 _TOUCH, _FAINT_DIP = 0.006, 0.5  # so near, a faint line is the blur between two bright edges
-_LEAST_RUN = 0.015  # of femoral width; a shorter place without a dark line is noise
+_LEAST_RUN = 0.015  # of femoral width; a shorter place without a dark line, or with one, is noise
+_LEAST_BONE = 0.4  # of an open space's darkness: how much brighter than it bone must be
 
 
 def close_joint(
@@ -37,13 +38,15 @@ def close_joint(
     """
     lines = {c: (pose.frame(femur[c].points), pose.frame(tibia[c].points)) for c in Compartment}
     dips = {c: _dips(image, pose, *pair) for c, pair in lines.items()}
-    open_dips = np.concatenate([dip[gap > _OPEN] for dip, gap, _ in dips.values()])
+    open_dips = np.concatenate([dip[gap > _OPEN] for dip, _, gap, _ in dips.values()])
     usual = float(np.percentile(open_dips, 75)) if len(open_dips) else np.inf
+    spaces = np.concatenate([(bone - dip)[gap > _OPEN] for dip, bone, gap, _ in dips.values()])
+    bright = float(np.median(spaces)) + _LEAST_BONE * usual if len(spaces) else -np.inf
     out: tuple[dict[Compartment, MarginLine], dict[Compartment, MarginLine]] = ({}, {})
-    for compartment, (dip, gap, x) in dips.items():
+    for compartment, (dip, bone, gap, x) in dips.items():
         no_line = (dip < _LEAST_DIP * usual) & (gap < _CLOSE)
         touching = (dip < _FAINT_DIP * usual) & (gap < _TOUCH)
-        shut = x[_long_runs(no_line | touching, x[1] - x[0])]
+        shut = x[_long_runs((no_line | touching) & (bone > bright), x[1] - x[0])]
         margins = (femur[compartment], tibia[compartment])
         sure = _surer(margins, lines[compartment], shut)
         for k, margin in enumerate(margins):
@@ -55,12 +58,12 @@ def close_joint(
 
 
 def _long_runs(mask: NDArray[np.bool_], step: float) -> NDArray[np.bool_]:
-    """Only the runs of a mask that are long enough."""
-    from scipy.ndimage import binary_opening
+    """Only the runs of a mask that are long enough, joined where little lies between."""
+    from scipy.ndimage import binary_closing, binary_opening
 
-    opened: NDArray[np.bool_] = binary_opening(
-        mask, np.ones(max(1, round(_LEAST_RUN / step)), dtype=np.bool_)
-    )
+    least = np.ones(max(1, round(_LEAST_RUN / step)), dtype=np.bool_)
+    joined = binary_closing(np.pad(mask, len(least)), least)[len(least) : -len(least)]
+    opened: NDArray[np.bool_] = binary_opening(joined, least)
     return opened
 
 
@@ -99,8 +102,9 @@ def _following(
 
 def _dips(
     image: FloatArray, pose: Pose, femur: FloatArray, tibia: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Darkness of the space below the paler bone, its width and x, at each x both lines reach."""
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Darkness of the space below the paler bone, that bone's brightness, the width of the space
+    and x, at each x both lines reach."""
     low = max(femur[:, 0].min(), tibia[:, 0].min())
     high = min(femur[:, 0].max(), tibia[:, 0].max())
     x = np.linspace(low, high, 160)
@@ -114,4 +118,5 @@ def _dips(
     above = np.where(v <= top[:, None], grey, -np.inf).max(axis=1)
     below = np.where(v >= bottom[:, None], grey, -np.inf).max(axis=1)
     inner = np.where(within, grey, np.inf).min(axis=1)
-    return np.minimum(above, below) - inner, bottom - top, x
+    bone = np.minimum(above, below)
+    return bone - inner, bone, bottom - top, x

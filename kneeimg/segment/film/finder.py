@@ -20,7 +20,7 @@ from kneeimg.segment.film.checks import (
     knee_not_found,
 )
 from kneeimg.segment.film.closed import close_joint
-from kneeimg.segment.film.consistency import Search, check_consistent
+from kneeimg.segment.film.consistency import Search, check_consistent, frame_limits
 from kneeimg.segment.film.edges import expected_edge, trace_edge
 from kneeimg.segment.film.fibula import check_fibula, side_from_fibula
 from kneeimg.segment.film.knees import choose_view, medial_on_left, polarity_finding
@@ -28,10 +28,10 @@ from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.metal import check_metal
 from kneeimg.segment.film.polarity import upright
 from kneeimg.segment.film.rectify import LevelFilm, level
-from kneeimg.segment.film.refine import FLAT_ONSET, ROUND_ONSET, RefineScale, refine
+from kneeimg.segment.film.refine import RefineScale, Shape, refine
 from kneeimg.segment.film.rim import find_rims
-from kneeimg.segment.film.shaft import tibial_axis
-from kneeimg.segment.film.trace import TracedPair, trace_pair
+from kneeimg.segment.film.shaft import femoral_axis, tibial_axis
+from kneeimg.segment.film.trace import STARTS, TracedPair, trace_pair
 from kneeimg.settings.film import FilmSettings
 
 FloatArray = NDArray[np.float64]
@@ -40,9 +40,10 @@ METHOD = "outline+paths"
 _PAST_EDGE = 0.045  # x of the end of a plateau inside the edge of the femur
 _MOST_TRIMMED = 0.10  # x; margins are needed from there on
 _CLEAR = 0.65  # confidence of a femoral edge against its clear part
-_MOST_LOOKS = 4
-_SETTLED = 0.04  # of the femoral width
-_SECOND_START = 10.0  # rows, 5 % of the width, by which the independent search starts lower
+_RIVAL = 0.25  # of a search's score; what is worse by more is no rival
+_SAME = 0.02
+_MOST_LOOKS = 5
+_SETTLED = 0.015  # of the femoral width
 _UNKNOWN_WIDTH = (0.40, 1.0)  # femoral width as share of the film's width when mm are unknown
 
 
@@ -135,42 +136,78 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
         check_fibula(seen.film)
     findings += check_trace(seen.pairs)
     lines = _refined(image, seen, settings)
-    again = {c: trace_pair(seen.film, c, _SECOND_START) for c in Compartment}
-    others = [Search(before.pairs, before.film.pose), Search(again, seen.film.pose)]
-    findings += check_consistent(seen.film.pose, lines.femur, lines.tibia, others)
+    others = [Search(before.pairs, before.film.pose), *seen.rivals()]
+    frame = frame_limits(lines, pose)
+    findings += check_consistent(seen.film.pose, lines.femur, lines.tibia, others, frame)
     rims = find_rims(seen.film, lines.femur, lines.tibia)
-    axis = tibial_axis(image, seen.film.pose)
-    return replace(lines, rim=rims, tibial_axis=axis, findings=(*findings, *lines.findings))
+    return replace(
+        lines,
+        rim=rims,
+        tibial_axis=tibial_axis(image, seen.film.pose),
+        femoral_axis=femoral_axis(image, seen.film.pose),
+        findings=(*findings, *lines.findings),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """Everything traced on the level film; `expected` is the x of each femoral edge."""
+    """Everything traced on the level film.
+
+    Attributes
+    ----------
+    tries : What each search found, the best first.
+    expected : x of each femoral edge by the end of its plateau.
+    edges, clear : Each femoral edge and how clear it is.
+    restarted : Whether a search from elsewhere than the typical margins was the best.
+    """
 
     film: LevelFilm
-    pairs: dict[Compartment, TracedPair]
+    tries: dict[Compartment, list[TracedPair]]
     expected: dict[Compartment, float]
     edges: dict[Compartment, FloatArray]
+    clear: dict[Compartment, float]
+    restarted: bool
+
+    @property
+    def pairs(self) -> dict[Compartment, TracedPair]:
+        """The best search of each compartment."""
+        return {c: tries[0] for c, tries in self.tries.items()}
+
+    def rivals(self) -> list[Search]:
+        """Searches that found something nearly as good."""
+        best = self.pairs
+        return [
+            Search({**best, c: pair}, self.film.pose)
+            for c, tries in self.tries.items()
+            for pair in tries[1:]
+            if pair.score > best[c].score - _RIVAL
+        ]
 
 
-def _look(image: FloatArray, pose: Pose) -> _Seen:
+def _look(image: FloatArray, pose: Pose, starts: tuple[float, ...] = STARTS[:1]) -> _Seen:
     film = level(image, pose)
-    pairs = {c: trace_pair(film, c) for c in Compartment}
-    expected = {c: expected_edge(film, pairs[c], c) for c in Compartment}
-    edges = {c: trace_edge(film, c, expected[c]) for c in Compartment}
-    return _Seen(film, pairs, expected, edges)
+    found = {c: [trace_pair(film, c, start) for start in starts] for c in Compartment}
+    # of equal scores the first, from the typical margins, stays first
+    tries = {c: sorted(pairs, key=lambda pair: -pair.score) for c, pairs in found.items()}
+    restarted = any(found[c][0].score < tries[c][0].score - _SAME for c in Compartment)
+    expected = {c: expected_edge(film, tries[c][0], c) for c in Compartment}
+    traced = {c: trace_edge(film, c, expected[c]) for c in Compartment}
+    edges = {c: line for c, (line, _) in traced.items()}
+    clear = {c: strength for c, (_, strength) in traced.items()}
+    return _Seen(film, tries, expected, edges, clear, restarted)
 
 
 def _settled(image: FloatArray, pose: Pose) -> tuple[_Seen, _Seen]:
     """The last two looks, each in the frame that the look before it gives, until that stays."""
-    before = _look(image, pose)
-    seen = _look(image, _better_pose(before))
+    seen = _look(image, pose, STARTS)
     for _ in range(_MOST_LOOKS - 2):
-        pose = _better_pose(seen)
-        if _moved(seen.film.pose, pose) < _SETTLED:
+        seen, old = _look(image, _better_pose(seen)), seen.film.pose
+        if _moved(old, seen.film.pose) < _SETTLED:
             break
-        before, seen = seen, _look(image, pose)
-    return before, seen
+    last = _look(image, _better_pose(seen), STARTS)
+    if last.restarted:
+        seen, last = last, _look(image, _better_pose(last), STARTS)
+    return seen, last
 
 
 def _moved(old: Pose, new: Pose) -> float:
@@ -205,12 +242,12 @@ def _refined(image: FloatArray, seen: _Seen, settings: FilmSettings) -> JointMar
     tibia: dict[Compartment, MarginLine] = {}
     edges: dict[Compartment, MarginLine] = {}
     for compartment, pair in seen.pairs.items():
-        femur[compartment] = refine(image, pose.pixels(pair.femur), -down, scale, ROUND_ONSET)
-        tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale, FLAT_ONSET)
+        femur[compartment] = refine(image, pose.pixels(pair.femur), -down, scale, Shape.ROUND)
+        tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale, Shape.FLOOR)
         inward = right if compartment is Compartment.MEDIAL else -right
         edge = pose.pixels(seen.edges[compartment])
-        edges[compartment] = _sure_part(refine(image, edge, inward, scale, ROUND_ONSET))
-    findings = check_edges(edges, image.shape, pose, seen.expected)
+        edges[compartment] = _sure_part(refine(image, edge, inward, scale, Shape.ROUND))
+    findings = check_edges(edges, image.shape, pose, seen.expected, seen.clear)
     femur = {c: _over_bone(line, c, seen) for c, line in femur.items()}
     tibia = {c: _over_bone(line, c, seen) for c, line in tibia.items()}
     femur, tibia = close_joint(image, pose, femur, tibia)

@@ -12,6 +12,7 @@ from kneeimg.segment.film.outline import femur_v, tibia_v
 from kneeimg.segment.film.rectify import WIDTH, LevelFilm
 
 FloatArray = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 MARGIN_X = {Compartment.MEDIAL: (0.045, 0.40), Compartment.LATERAL: (0.60, 0.955)}
 
@@ -35,6 +36,10 @@ _WIDE_COST = 0.08  # per row beyond
 _GREY_SPACE = -0.5  # spreads of the film, brighter is hardly a space
 _GREY_COST = 0.8  # per spread
 _CLOSED_ROWS = 2  # narrower spaces are not asked to be dark
+# What a closed joint is worth instead of a dark space with a femoral edge above it. Without it the
+# path of a condyle that touches the plateau climbs to some line among its trabeculae.
+_CLOSED_GAIN = 0.4
+STARTS = (0.0, -10.0, 10.0)  # rows, 5 % of the width, by which searches start lower
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +51,15 @@ class TracedPair:
     femur, tibia : (N, 2) x, v.
     strength : (N,) mean edge strength of the two paths, about 1 for a clear margin.
     contrast : Median darkness of the space against bone, in units of the film's spread.
+    score : Mean gain of a column, without the cost of leaving the typical margins: of two searches
+        that end on different lines the one with the higher score has found the joint.
     """
 
     femur: FloatArray
     tibia: FloatArray
     strength: FloatArray
     contrast: float
+    score: float = 0.0
 
 
 def trace_pair(film: LevelFilm, compartment: Compartment, offset: float = 0.0) -> TracedPair:
@@ -73,9 +81,24 @@ def trace_pair(film: LevelFilm, compartment: Compartment, offset: float = 0.0) -
     low, high = MARGIN_X[compartment]
     x = np.arange(low, high, 1 / WIDTH)
     bands = _Bands.of(film, x, offset, _WIDE_ROWS[compartment])
-    gain = np.stack([bands.gain(k) for k in range(len(x))])
+    gain = bands.gain()
     femur_rows, tibia_rows = _best_paths(gain)
-    return bands.traced(femur_rows, tibia_rows)
+    found = gain[np.arange(len(x)), femur_rows, tibia_rows]
+    moved = np.hypot(np.diff(femur_rows), np.diff(tibia_rows))
+    free = found + _prior(femur_rows) + _prior(tibia_rows)
+    score = float(free.mean() - _BEND_COST * moved.sum() / len(x))
+    return bands.traced(femur_rows, tibia_rows, score)
+
+
+def _gap(top: FloatArray, bottom: FloatArray) -> Single:
+    """(columns, n, m) rows between every two of (columns, n) and (columns, m) rows."""
+    return (bottom[:, None, :] - top[:, :, None]).astype(np.float32)
+
+
+def _prior(state: NDArray[np.int64]) -> FloatArray:
+    """Cost of leaving the typical margin, by row of the band."""
+    cost: FloatArray = _PRIOR_COST * ((state - _REACH) / _REACH) ** 2
+    return cost
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +108,8 @@ class _Bands:
     x: FloatArray
     femur_row: FloatArray  # typical row of each margin
     tibia_row: FloatArray
-    femur_edge: FloatArray  # (columns, 2 reach + 1)
-    tibia_edge: FloatArray
+    femur_edge: Single  # (columns, 2 reach + 1)
+    tibia_edge: Single
     sums: FloatArray  # (columns, rows + 1) running sum of normalised grey values
     wide_rows: int
 
@@ -112,86 +135,113 @@ class _Bands:
         where = np.meshgrid(column, all_rows, indexing="ij")
         values = map_coordinates(grey, [where[1], where[0]], order=1, mode="nearest")
         sums = np.concatenate([np.zeros((len(x), 1)), np.cumsum(values, axis=1)], axis=1)
-        return cls(x, rows_f, rows_t, -sampled(rows_f), sampled(rows_t), sums, wide_rows)
+        # single precision: half the time, the same paths
+        edges = (-sampled(rows_f)).astype(np.float32), sampled(rows_t).astype(np.float32)
+        return cls(x, rows_f, rows_t, *edges, sums, wide_rows)
 
-    def gain(self, k: int) -> FloatArray:
-        """(femur states, tibia states) gain of column k, -inf where the bones would overlap."""
+    def gain(self) -> Single:
+        """(columns, femur states, tibia states) gain, -inf where the bones would overlap."""
         reach = np.arange(-_REACH, _REACH + 1)
-        prior = _PRIOR_COST * (reach / _REACH) ** 2
-        edges = (np.clip(self.femur_edge[k], -1, 1.5) - prior)[:, None]
-        edges = edges + (np.clip(self.tibia_edge[k], -1, _TIBIA_EDGE_CAP) - prior)[None, :]
-        top = (self.femur_row[k] + reach)[:, None]
-        bottom = (self.tibia_row[k] + reach)[None, :]
-        gap = bottom - top
-        dark, inner = self._darkness(k, top, bottom)
-        dark = np.clip(dark, -1.0, 1.0) - _GREY_COST * np.clip(inner - _GREY_SPACE, 0.0, 2.0)
-        dark = np.where(gap > _CLOSED_ROWS, dark, 0.0)
-        edges = edges + _PLATE_GAIN * np.clip(self._plate(k, bottom), -1.0, _PLATE_CAP)
-        edges = edges - _WIDE_COST * np.maximum(gap - self.wide_rows, 0.0)
-        total: FloatArray = np.where(gap >= 0, edges + _DARK_GAIN * dark, -np.inf)
+        prior = _prior(np.arange(2 * _REACH + 1)).astype(np.float32)
+        top, bottom = self.femur_row[:, None] + reach, self.tibia_row[:, None] + reach
+        femur = np.clip(self.femur_edge, -1, 1.5)
+        tibia = np.clip(self.tibia_edge, -1, _TIBIA_EDGE_CAP) - prior
+        plate = self._mean(bottom + _PLATE[0], bottom + _PLATE[1])
+        tibia += _PLATE_GAIN * np.clip(plate, -1.0, _PLATE_CAP)
+        gap = _gap(top, bottom)
+        dark, inner = self._darkness(top, bottom)
+        np.clip(dark, -1.0, 1.0, out=dark)
+        inner = np.clip(inner - _GREY_SPACE, 0.0, 2.0)
+        space = femur[:, :, None] + _DARK_GAIN * (dark - _GREY_COST * inner)
+        # past the end of the plateau nothing is bright: no joint is closed there
+        touching = (_CLOSED_GAIN * np.clip(plate, 0.0, 1.0))[:, None, :]
+        closed = np.maximum(femur, 0.0)[:, :, None] + touching
+        total: Single = np.where(gap > _CLOSED_ROWS, space, closed)
+        total += (tibia[:, None, :] - prior[:, None]).astype(np.float32)
+        total -= _WIDE_COST * np.maximum(gap - self.wide_rows, 0.0)
+        total[gap < 0] = -np.inf
         return total
 
-    def _mean(self, k: int, start: FloatArray, stop: FloatArray) -> FloatArray:
-        """Mean grey value of column k between two rows."""
-        rows = np.arange(self.sums.shape[1])
-        total = np.interp(stop + 0.5, rows, self.sums[k])
-        total = total - np.interp(start + 0.5, rows, self.sums[k])
-        average: FloatArray = total / np.maximum(stop - start, 1e-6)
+    def _sum(self, row: FloatArray) -> Single:
+        """Sum of the grey values of each column down to a (columns, n) row; linear in between."""
+        last = self.sums.shape[1] - 1
+        at = np.clip(row + 0.5, 0.0, last)
+        whole = np.minimum(at.astype(np.int64), last - 1)
+        low = np.take_along_axis(self.sums, whole, axis=1)
+        high = np.take_along_axis(self.sums, whole + 1, axis=1)
+        between: Single = (low + (at - whole) * (high - low)).astype(np.float32)
+        return between
+
+    def _mean(self, start: FloatArray, stop: FloatArray) -> Single:
+        """Mean grey value of each column between two (columns, n) rows."""
+        rows = (stop - start).astype(np.float32)
+        average: Single = (self._sum(stop) - self._sum(start)) / rows
         return average
 
-    def _plate(self, k: int, bottom: FloatArray) -> FloatArray:
-        """Brightness of the strip below a tibial margin, in spreads of the film."""
-        return self._mean(k, bottom + _PLATE[0], bottom + _PLATE[1])
+    def _darkness(self, top: FloatArray, bottom: FloatArray) -> tuple[Single, Single]:
+        """How much darker each space is than the bone above and below it, and its brightness.
 
-    def _darkness(
-        self, k: int, top: FloatArray, bottom: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """How much darker the space is than the bone above and below it, and its brightness."""
-        above = self._mean(k, top - _STRIP, top - 1)
-        below = self._mean(k, bottom + 1, bottom + _STRIP)
-        low = np.maximum(bottom, top + 1)
-        inner = self._mean(k, top + 0 * bottom, low)
+        `top` (columns, n) and `bottom` (columns, m) rows one apart give (columns, n, m); a space
+        without width has no meaning.
+        """
+        above = self._mean(top - _STRIP, top - 1)[:, :, None]
+        below = self._mean(bottom + 1, bottom + _STRIP)[:, None, :]
+        high = np.maximum(_gap(top, bottom), np.float32(1e-6))
+        start = self._sum(top)[:, :, None]
+        inner = np.asarray((self._sum(bottom)[:, None, :] - start) / high, dtype=np.float32)
         # the rim of a dished or tilted plateau greys the lower half of the space
-        inner = np.minimum(inner, self._mean(k, top + 0 * bottom, (top + low) / 2))
-        return np.minimum(above, below) - inner, inner
+        inner = np.minimum(inner, (self._middle_sums(top, bottom) - start) / (high / 2))
+        dark: Single = np.minimum(above, below) - inner
+        return dark, inner
 
-    def traced(self, femur: NDArray[np.int64], tibia: NDArray[np.int64]) -> TracedPair:
+    def _middle_sums(self, top: FloatArray, bottom: FloatArray) -> Single:
+        """(columns, n, m) sums down to the middle of each space: rows half a row apart."""
+        n, m = top.shape[1], bottom.shape[1]
+        halves = (top[:, :1] + bottom[:, :1] + np.arange(n + m - 1)) / 2
+        sums = self._sum(halves)
+        windows = np.lib.stride_tricks.sliding_window_view(sums, m, axis=1)
+        return np.asarray(windows)
+
+    def traced(
+        self, femur: NDArray[np.int64], tibia: NDArray[np.int64], score: float
+    ) -> TracedPair:
         """The paths as lines in the tangent frame with their strength."""
         columns = np.arange(len(self.x))
         strength = (self.femur_edge[columns, femur] + self.tibia_edge[columns, tibia]) / 2
         top, bottom = self.femur_row + femur - _REACH, self.tibia_row + tibia - _REACH
-        contrast = [
-            float(self._darkness(int(k), np.array(top[k]), np.array(bottom[k]))[0])
-            for k in range(len(columns))
-        ]
+        contrast = self._darkness(top[:, None], bottom[:, None])[0]
         column = LevelFilm.column(self.x)
         return TracedPair(
             LevelFilm.frame(column, top),
             LevelFilm.frame(column, bottom),
             np.clip(strength, 0.0, 1.0),
             float(np.median(contrast)),
+            score,
         )
 
 
-def _best_paths(gain: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _best_paths(gain: Single) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of both paths that maximise the summed gain, less the cost of moving."""
     columns, n, m = gain.shape
     moves = [(a, b) for a in range(-_STEP, _STEP + 1) for b in range(-_STEP, _STEP + 1)]
-    cost = np.array([_BEND_COST * (a * a + b * b) ** 0.5 for a, b in moves])
-    total = gain[0]
-    choice = np.zeros((columns, n, m), dtype=np.int8)
+    cost = [np.float32(_BEND_COST * (a * a + b * b) ** 0.5) for a, b in moves]
+    totals = np.full((columns, n + 2 * _STEP, m + 2 * _STEP), -np.inf, dtype=np.float32)
+    inner = (slice(_STEP, _STEP + n), slice(_STEP, _STEP + m))
+    totals[0][inner] = gain[0]
     for k in range(1, columns):
-        padded = np.pad(total, _STEP, constant_values=-np.inf)
-        options = np.stack(
-            [padded[_STEP + a : _STEP + a + n, _STEP + b : _STEP + b + m] for a, b in moves]
-        )
-        options -= cost[:, None, None]
-        choice[k] = options.argmax(axis=0)
-        total = gain[k] + options.max(axis=0)
-    i, j = np.unravel_index(int(total.argmax()), total.shape)
+        before, best = totals[k - 1], totals[k - 1][inner].copy()
+        for (a, b), dear in zip(moves, cost, strict=True):
+            option = before[_STEP + a : _STEP + a + n, _STEP + b : _STEP + b + m] - dear
+            np.maximum(best, option, out=best)
+        totals[k][inner] = gain[k] + best
+    i, j = np.unravel_index(int(totals[-1].argmax()), totals[-1].shape)
     femur, tibia = np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.int64)
     for k in range(columns - 1, -1, -1):
-        femur[k], tibia[k] = i, j
-        a, b = moves[choice[k, i, j]] if k else (0, 0)
-        i, j = i + a, j + b
+        femur[k], tibia[k] = i - _STEP, j - _STEP
+        if k:  # the move that led here is found again, which is cheaper than to note all
+            options = [
+                totals[k - 1, i + a, j + b] - dear for (a, b), dear in zip(moves, cost, strict=True)
+            ]
+            a, b = moves[int(np.argmax(options))]
+            i, j = i + a, j + b
     return femur, tibia
