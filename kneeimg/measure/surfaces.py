@@ -97,8 +97,8 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     soft = knee.label_map.is_soft
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
     affine = knee.local_affine(box)
-    reach = box  # of the smoothed bone
-    if solid is given:
+    reach = box  # of the smoothed bone; fractions may go on, faintly, beyond the box of a tissue
+    if solid is given and not soft:
         reach = knee.box_of(bone.tissue, margin_mm=_TRUNCATE * sigma_mm)
     smoothed = np.zeros(solid.shape, dtype=np.float32)
     smoothed[_within(reach, box)] = smooth(solid[_within(reach, box)], affine, sigma_mm)
