@@ -7,6 +7,59 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kneeimg.measure.canonical import Box
+
+#: A tissue in each voxel: float32 fractions, or uint8 0 and 1.
+Amount = NDArray[Any]
+
+
+def close_cavities(solid: Amount, cartilage: Amount, part: Box) -> Amount:
+    """The bone without holes in its inside or between it and its cartilage.
+
+    An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone,
+    and so is the marrow of a label that draws the cortex alone.
+
+    Parameters
+    ----------
+    solid : (i, j, k) bone in each voxel: its fraction, or 0 and 1.
+    cartilage : Cartilage in a part of that box, of the same type.
+    part : Which part.
+
+    Returns
+    -------
+    The array that was given when there is no hole.
+    """
+    outside = _under_half(solid)
+    outside[part] &= _under_half(solid[part] + cartilage)
+    holes = _enclosed(outside)
+    if holes is None:
+        return solid
+    filled = np.where(holes, solid.dtype.type(1), solid)
+    filled[part] -= holes[part] * cartilage
+    return filled
+
+
+def _under_half(amount: Amount) -> NDArray[np.bool_]:
+    below: NDArray[np.bool_] = amount < 0.5 if amount.dtype.kind == "f" else amount == 0
+    return below
+
+
+def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Voxels that no path of neighbours outside joins to the edge of the box; None for none."""
+    import cc3d
+
+    parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
+    open_ = np.zeros(count + 1, dtype=bool)
+    open_[0] = True  # no part at all
+    open_[open_parts(parts)] = True
+    if open_.all():
+        return None
+    # few voxels belong neither to bone nor to the first part, which fills the box
+    places = np.flatnonzero(parts > int(open_[1]))
+    holes = np.zeros(outside.shape, dtype=bool)
+    holes.ravel()[places[~open_[parts.ravel()[places]]]] = True
+    return holes
+
 
 def open_parts(parts: NDArray[Any]) -> NDArray[Any]:
     """Numbers of the background parts that are open to the world.

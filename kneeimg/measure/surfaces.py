@@ -20,13 +20,11 @@ from scipy.ndimage import gaussian_filter
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
 from kneeimg.measure.canonical import Box, CanonicalKnee
-from kneeimg.measure.cavities import open_parts
+from kneeimg.measure.cavities import Amount, close_cavities
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
 Field = NDArray[np.float32]
-#: A tissue in each voxel: float32 fractions, or uint8 0 and 1.
-Amount = NDArray[Any]
 
 #: Points that are sampled at once: their arrays stay in the cache.
 _SAMPLED = 1 << 13
@@ -124,54 +122,6 @@ def _within(inner: Box, outer: Box) -> Box:
         for own, whole in zip(inner, outer, strict=True)
     )
     return i, j, k
-
-
-def close_cavities(solid: Amount, cartilage: Amount, part: Box) -> Amount:
-    """The bone without holes in its inside or between it and its cartilage.
-
-    An unlabelled lesion is bone, not joint: what bone and cartilage enclose from all sides is bone,
-    and so is the marrow of a label that draws the cortex alone.
-
-    Parameters
-    ----------
-    solid : (i, j, k) bone in each voxel: its fraction, or 0 and 1.
-    cartilage : Cartilage in a part of that box, of the same type.
-    part : Which part.
-
-    Returns
-    -------
-    The array that was given when there is no hole.
-    """
-    outside = _under_half(solid)
-    outside[part] &= _under_half(solid[part] + cartilage)
-    holes = _enclosed(outside)
-    if holes is None:
-        return solid
-    filled = np.where(holes, solid.dtype.type(1), solid)
-    filled[part] -= holes[part] * cartilage
-    return filled
-
-
-def _under_half(amount: Amount) -> NDArray[np.bool_]:
-    below: NDArray[np.bool_] = amount < 0.5 if amount.dtype.kind == "f" else amount == 0
-    return below
-
-
-def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Voxels that no path of neighbours outside joins to the edge of the box; None for none."""
-    import cc3d
-
-    parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
-    open_ = np.zeros(count + 1, dtype=bool)
-    open_[0] = True  # no part at all
-    open_[open_parts(parts)] = True
-    if open_.all():
-        return None
-    # few voxels belong neither to bone nor to the first part, which fills the box
-    places = np.flatnonzero(parts > int(open_[1]))
-    holes = np.zeros(outside.shape, dtype=bool)
-    holes.ravel()[places[~open_[parts.ravel()[places]]]] = True
-    return holes
 
 
 def smooth(field: Amount, affine: FloatArray, sigma_mm: float) -> Field:

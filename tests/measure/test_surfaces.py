@@ -7,9 +7,9 @@ import pytest
 
 from kneeimg.geometry.affines import apply_affine, from_linear
 from kneeimg.geometry.rigid import rotation
+from kneeimg.measure.cavities import close_cavities
 from kneeimg.measure.surfaces import (
     _block_mean,
-    close_cavities,
     connected_parts,
     gradient_normals,
     mesh_level_set,
