@@ -13,7 +13,7 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.laterality import SideSource
 from kneeimg.core.precision import PrecisionStudy
 from kneeimg.core.visit import Visit
-from kneeimg.errors import Finding
+from kneeimg.errors import Behaviour, Finding, behaviour
 from kneeimg.io.atomic import sha256_text
 from kneeimg.io.results import Kind, KneeRecord, scan_folder, side_letter
 from kneeimg.io.tables import DispositionRow
@@ -182,6 +182,47 @@ class Absent:
     day: int | None = None
     planned: bool = False
 
+    @classmethod
+    def because(
+        cls,
+        finding: Finding,
+        source: str,
+        *,
+        visit: Visit | None = None,
+        participant: str = "",
+        side: Side | None = None,
+        kind: str = "",
+        status: str = "",
+        series_uid_hash: str = "",
+        private: Iterable[str] = (),
+        planned: bool = False,
+    ) -> Absent:
+        """A scan that is not measured because of a finding.
+
+        Parameters
+        ----------
+        finding : Why; its texts and the source are shown without what is private.
+        source : Where the scan came from.
+        visit : Whose scan of which visit, where that is known.
+        participant, side : Taken where the visit says nothing.
+        kind, series_uid_hash, planned : As in the row.
+        status : Empty: "skipped" or "refused", by what the code of the finding does.
+        private : Texts that must not be shown.
+        """
+        hidden = tuple(private)
+        skipped = behaviour(finding.code) is Behaviour.SKIP
+        row = DispositionRow(
+            participant=visit.participant if visit else participant,
+            visit=visit.visit if visit else "",
+            side=row_side((visit.side if visit else None) or side),
+            kind=kind,
+            source=redact(source, hidden),
+            status=status or ("skipped" if skipped else "refused"),
+            series_uid_hash=series_uid_hash,
+            finding=redacted_finding(finding, hidden),
+        )
+        return cls(row, visit.day if visit else None, planned)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -205,6 +246,11 @@ class Plan:
     participants: Mapping[str, Side | None]
     visit_order: Mapping[str, tuple[str, ...]]
     precision: PrecisionStudy | None = None
+
+
+def row_side(side: Side | None) -> str:
+    """A side as it stands in tables."""
+    return side.value if side else ""
 
 
 def public_hash(text: str) -> str:
