@@ -91,12 +91,7 @@ def tasks_of(given: argparse.Namespace) -> list[Task]:
     """Every map, variant by variant, so that an unfinished pool holds everybody."""
     with (given.labels / "index.csv").open(newline="", encoding="utf-8") as file:
         scans = [
-            (
-                given.labels / row["file"],
-                OAI_VALUES,
-                row["participant"],
-                f"M{int(row['month']):02d}",
-            )
+            (given.labels / row["file"], OAI_VALUES, row["participant"], month_of(row))
             for row in csv.DictReader(file)
         ]
     if given.menisci is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -271,8 +271,3 @@ def read_rows(path: Path) -> list[Row]:
 
 def _scan_of(row: Mapping[str, Any]) -> ScanKey:
     return row["participant"], row["visit"], row["side"], row["kind"]
-
-
-def excluded_scans(out: Path) -> Iterable[Exclusion]:
-    """Standing exclusions of a results folder, for commands that read its tables."""
-    return tuple(known_exclusions(out, AuditLog(out).entries()).values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -101,6 +101,3 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
 def number(value: float, digits: int = 3) -> str:
     """A value for a table; NaN is never shown as a number."""
     return "not measured" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-ProgressCallback = Callable[[int, int, str], None]

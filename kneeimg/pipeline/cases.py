@@ -14,7 +14,6 @@ from kneeimg.core.laterality import SideSource
 from kneeimg.core.precision import PrecisionStudy
 from kneeimg.core.visit import Visit
 from kneeimg.errors import Behaviour, Finding, behaviour
-from kneeimg.io.atomic import sha256_text
 from kneeimg.io.results import Kind, KneeRecord, scan_folder, side_letter
 from kneeimg.io.tables import DispositionRow
 from kneeimg.segment.mr import EXISTING_MASK, ModelCard
@@ -251,11 +250,6 @@ class Plan:
 def row_side(side: Side | None) -> str:
     """A side as it stands in tables."""
     return side.value if side else ""
-
-
-def public_hash(text: str) -> str:
-    """Twelve hex digits that name a UID or a person without saying it."""
-    return sha256_text(f"kneeimg:{text}")[:12]
 
 
 def redact(text: str, private: Iterable[str]) -> str:
