@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import echo_json, refusals, show_finding, table
+from kneeimg.cli.frame import CommandGroup, echo_json, refusals, show_finding, table
 from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
     from kneeimg.core.audit import Entry
 
 audit_app = typer.Typer(
+    cls=CommandGroup,
     help="Who did what to a results folder, when and why; and whether it is still so.\n\n"
     "Nothing is written by these two commands.",
     no_args_is_help=True,

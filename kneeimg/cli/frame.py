@@ -34,11 +34,16 @@ class CommandGroup(TyperGroup):
         except Exception as error:
             if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
                 raise
-            from typer.rich_utils import rich_format_error
-
-            rich_format_error(error)  # type: ignore[arg-type]
+            error.show()  # type: ignore[attr-defined]
             sys.exit(ExitStatus.USAGE)
         sys.exit(status if isinstance(status, int) else ExitStatus.MEASURED)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command with its whole first sentence; the parent would cut it to one line."""
+        commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
+        shown = [command for command in commands if command is not None and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl([(str(each.name), each.get_short_help_str(200)) for each in shown])
 
 
 @contextmanager

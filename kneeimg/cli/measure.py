@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import (
+    CommandGroup,
     echo_json,
     number,
     refusals,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kneeimg.errors import Finding
 
 measure_app = typer.Typer(
+    cls=CommandGroup,
     help="Measure one mask, one film or one T2 scan.\n\nFor research. Not for diagnosis.",
     no_args_is_help=True,
 )

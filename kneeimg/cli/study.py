@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import echo_json, refusals, table
+from kneeimg.cli.frame import CommandGroup, echo_json, refusals, table
 from kneeimg.core.anatomy import Side
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kneeimg.pipeline.drafting import Draft
 
 study_app = typer.Typer(
+    cls=CommandGroup,
     help="Draft the files of a study, and check what it has and lacks.\n\n"
     "  kneeimg study init SCANS -o STUDY    study.toml, participants.csv and a key to seal\n\n"
     "  kneeimg study check STUDY SCANS      missing, late, doubled, of another scanner, ...\n\n"
