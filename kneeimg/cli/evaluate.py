@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import echo_json, number, refusals, table
+from kneeimg.cli.options import AsJson, DeviceName
 from kneeimg.cli.run import progress_bar
 
 if TYPE_CHECKING:
@@ -16,18 +17,31 @@ if TYPE_CHECKING:
 
 def evaluate(
     datalist: Annotated[
-        Path, typer.Argument(help="JSON list of images and labels; see docs/training.md.")
+        Path,
+        typer.Argument(
+            help="JSON list of images and labels; see docs/training.md.",
+            metavar="DATALIST",
+            exists=True,
+            dir_okay=False,
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for tables and pictures.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Folder for tables and pictures.", file_okay=False),
+    ],
     model: Annotated[
         str, typer.Option(help="Model that segments the images: a name or a folder.")
     ] = "knee_mr",
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Folder of masks named as their labels; no model is run then."),
+        typer.Option(
+            help="Folder of masks named as their labels; no model is run then.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Compare segmentations with references.
 

@@ -7,18 +7,12 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from kneeimg.errors import ExitStatus, Finding, KneeimgError, OutputError, StudyError
-
-#: Options that every command of the audit log shares.
-User = Annotated[
-    str, typer.Option("--user", help="Who does this, for the audit log; your account is noted too.")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the audit log.")]
 
 
 class CommandGroup(TyperGroup):

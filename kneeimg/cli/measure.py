@@ -16,7 +16,7 @@ from kneeimg.cli.frame import (
     show_finding,
     table,
 )
-from kneeimg.core.anatomy import Side
+from kneeimg.cli.options import AlsoWrite, AsJson, NamedSide, Scheme, SideIfUnsaid
 from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -30,19 +30,18 @@ measure_app = typer.Typer(
     no_args_is_help=True,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
 
 @measure_app.command("mr")
 def measure_mr(
-    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD or MHA.", exists=True)],
-    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
-    scheme: Annotated[
-        str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")
-    ] = "knee-v1",
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write surfaces, map and picture here.")
-    ] = None,
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            help="Label map: NIfTI, NRRD or MHA.", metavar="LABELS", exists=True, dir_okay=False
+        ),
+    ],
+    side: NamedSide,
+    scheme: Scheme = "knee-v1",
+    out: AlsoWrite = None,
     as_json: AsJson = False,
 ) -> None:
     """Cartilage morphometry of one segmented knee.
@@ -65,17 +64,18 @@ def measure_mr(
 
 @measure_app.command("film")
 def measure_film(
-    film: Annotated[Path, typer.Argument(help="DICOM (CR, DX), PNG or TIFF.", exists=True)],
-    side: Annotated[
-        Side | None, typer.Option(help="Which knee, where the file does not say.")
-    ] = None,
+    film: Annotated[
+        Path,
+        typer.Argument(
+            help="DICOM (CR, DX), PNG or TIFF.", metavar="FILM", exists=True, dir_okay=False
+        ),
+    ],
+    side: SideIfUnsaid = None,
     pixel_spacing: Annotated[
         float | None,
         typer.Option("--pixel-spacing", min=1e-6, help="Pixel size in mm, where you know it."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write the picture with margins here.")
-    ] = None,
+    out: AlsoWrite = None,
     as_json: AsJson = False,
 ) -> None:
     """Joint-space width of one film (mJSW, fJSW(x), joint-space area, alignment) and KL support.
@@ -106,18 +106,22 @@ def measure_film(
 
 @measure_app.command("t2")
 def measure_t2(
-    series: Annotated[Path, typer.Argument(help="Folder with one multi-echo DICOM scan.")],
-    mask: Annotated[Path, typer.Option(help="Label map on the grid of the scan.")],
-    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
-    scheme: Annotated[
-        str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")
-    ] = "knee-v1",
+    series: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with one multi-echo DICOM scan.", metavar="SERIES", exists=True
+        ),
+    ],
+    mask: Annotated[
+        Path,
+        typer.Option(help="Label map on the grid of the scan.", exists=True, dir_okay=False),
+    ],
+    side: NamedSide,
+    scheme: Scheme = "knee-v1",
     skip_echoes: Annotated[
         int, typer.Option(min=0, help="Echoes left out at the start of a spin-echo train.")
     ] = 1,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write the T2 map and a record here.")
-    ] = None,
+    out: AlsoWrite = None,
     as_json: AsJson = False,
 ) -> None:
     """T2 of cartilage and menisci from a multi-echo scan.

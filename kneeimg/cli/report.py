@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from kneeimg.cli.frame import User, refusals
+from kneeimg.cli.frame import refusals
+from kneeimg.cli.options import Results, User
 
 
 def report(
-    out: Annotated[
-        Path, typer.Argument(help="Results folder that `kneeimg run` wrote.", exists=True)
-    ],
+    out: Results,
     user: User = "",
 ) -> None:
     """Write report/index.html again from the tables and pictures of a results folder.

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Train file (TOML); see docs/training.md.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="Train file (TOML); see docs/training.md.",
+            metavar="CONFIG",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
     stage: Annotated[
         Literal["all", "pool", "coarse", "fine", "bundle"],
         typer.Option(help="Do one part only; each goes on from where it stopped."),

@@ -90,6 +90,7 @@ def plan_cases(
             where=input_dir.name,
             expected="DICOM series or films, or masks (NIfTI, NRRD, MHA)",
             found=f"{inventory.n_files} files of other kinds",
+            action="give the folder that holds the scans; `kneeimg inspect` shows what is in one",
         )
     return _unique_rows(_assemble(cases, absent, settings, study))
 
