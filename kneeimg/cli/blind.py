@@ -17,9 +17,7 @@ def blind(
     out: Results,
     folder: Annotated[
         Path,
-        typer.Option(
-            "-o", "--out", help="New folder for the reader, outside RESULTS.", file_okay=False
-        ),
+        typer.Option("-o", "--out", help="New folder for the reader, outside RESULTS."),
     ],
     kind: OneKind = None,
     user: User = "",

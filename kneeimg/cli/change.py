@@ -46,6 +46,8 @@ def change(
 
     Example: kneeimg change P01_M00.nii.gz P01_M12.nii.gz --side right --days 365
 
+    Exit status: 0 compared, 1 usage, 3 refused, or nothing could be compared, 4 environment.
+
     For research. Not for diagnosis.
     """
     from kneeimg.pipeline.single import change_between, write_change

@@ -17,9 +17,7 @@ from kneeimg.errors import ExitStatus
 def demo(
     out: Annotated[
         Path,
-        typer.Argument(
-            help="Folder for the synthetic trial and its results.", metavar="OUT", file_okay=False
-        ),
+        typer.Argument(help="Folder for the synthetic trial and its results.", metavar="OUT"),
     ],
     trial: Annotated[
         bool,

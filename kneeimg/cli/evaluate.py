@@ -27,7 +27,7 @@ def evaluate(
     ],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="Folder for tables and pictures.", file_okay=False),
+        typer.Option("-o", "--out", help="Folder for tables and pictures."),
     ],
     model: Annotated[
         str, typer.Option(help="Model that segments the images: a name or a folder.")

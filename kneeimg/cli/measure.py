@@ -51,6 +51,8 @@ def measure_mr(
 
     Example: kneeimg measure mr knee_dseg.nii.gz --side right --scheme oai-zib
 
+    Exit status: 0 measured, 1 usage, 3 refused, or nothing could be measured, 4 environment.
+
     For research. Not for diagnosis.
     """
     from kneeimg.pipeline.single import measure_mask, write_knee
@@ -87,6 +89,8 @@ def measure_film(
     picks one.
 
     Example: kneeimg measure film visit1.dcm --side left
+
+    Exit status: 0 measured, 1 usage, 3 refused, or nothing could be measured, 4 environment.
 
     For research. Not for diagnosis.
     """
@@ -131,6 +135,8 @@ def measure_t2(
     layers need the bones in the mask.
 
     Example: kneeimg measure t2 scans/t2map --mask t2map_dseg.nii.gz --side right
+
+    Exit status: 0 measured, 1 usage, 3 refused, or nothing could be measured, 4 environment.
 
     For research. Not for diagnosis.
     """

@@ -21,7 +21,7 @@ Results = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AlsoWrite = Annotated[
     Path | None,
-    typer.Option("-o", "--out", help="Also write maps, pictures or records here.", file_okay=False),
+    typer.Option("-o", "--out", help="Also write maps, pictures or records here."),
 ]
 NamedSide = Annotated[Side, typer.Option(help="Which knee. Never guessed.")]
 SideIfUnsaid = Annotated[

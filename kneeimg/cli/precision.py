@@ -72,6 +72,8 @@ def precision(
 
       kneeimg precision RESULTS --pairs pairs.csv
 
+    Exit status: 0 written, 1 usage or a mistake in a table, 3 nothing was repeated, 4 environment.
+
     For research. Not for diagnosis.
     """
     from datetime import date

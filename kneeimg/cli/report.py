@@ -14,7 +14,11 @@ def report(
 ) -> None:
     """Write report/index.html again from the tables and pictures of a results folder.
 
-    Nothing is measured again. Locked results refuse. Example: kneeimg report RESULTS
+    Nothing is measured again. Locked results refuse.
+
+    Example: kneeimg report RESULTS
+
+    Exit status: 0 written, 1 usage, 3 no results, 4 locked or not writable.
 
     For research. Not for diagnosis.
     """

@@ -26,7 +26,7 @@ def run(
     ],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="Results folder; made if missing.", file_okay=False),
+        typer.Option("-o", "--out", help="Results folder; made if missing."),
     ],
     study: StudyPath = None,
     side: SideIfUnsaid = None,

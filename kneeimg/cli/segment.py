@@ -25,7 +25,7 @@ def segment(
     ],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="Folder for masks and pictures.", file_okay=False),
+        typer.Option("-o", "--out", help="Folder for masks and pictures."),
     ],
     side: SideIfUnsaid = None,
     model: Annotated[

@@ -32,9 +32,7 @@ def study_init(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "-o", "--out", help="Folder for the drafts; made if missing.", file_okay=False
-        ),
+        typer.Option("-o", "--out", help="Folder for the drafts; made if missing."),
     ] = Path("study"),
     force: Annotated[bool, typer.Option(help="Replace drafts that are already there.")] = False,
     as_json: AsJson = False,

@@ -61,6 +61,8 @@ def train(
 
       kneeimg train train.toml --stage coarse --until 5000
 
+    Exit status: 0 done, 1 a mistake in the train file or the data, 4 environment.
+
     For research. Not for diagnosis.
     """
     from kneeimg.pipeline.training import Training

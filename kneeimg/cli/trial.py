@@ -38,7 +38,7 @@ def trial(
     ] = None,
     target: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Write here instead of into RESULTS.", file_okay=False),
+        typer.Option("-o", "--out", help="Write here instead of into RESULTS."),
     ] = None,
     settings: Annotated[
         Path | None,

@@ -172,6 +172,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert not broken
 
 
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = re.findall(r"\]\((docs/[\w-]+\.md)\)", (ROOT / "README.md").read_text("utf-8"))
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} == set(linked)
+
+
 def tracked() -> set[str]:
     """Files of the repository and their folders."""
     listed = subprocess.run(
