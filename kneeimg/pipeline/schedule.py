@@ -23,7 +23,7 @@ def missing_visits(study: Study, cases: Sequence[Case], absent: Sequence[Absent]
     for person in study.participants.values():
         for kind in _planned_kinds(study, cases):
             for side in _expected_sides(cases, person, kind):
-                for window in planned_visits(study, person.participant, kind):
+                for window in planned_visits(study, kind):
                     knee = (person.participant, window.name, kind)
                     # a scan of unknown side may be the very one that is looked for
                     if not {(*knee, side), (*knee, "")} & seen:
