@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 import typer.main
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ValidationError
 
 from kneeimg.cli import app
+from kneeimg.settings.foreign_model import ForeignModelFile
 from kneeimg.settings.study import StudyFile
+from kneeimg.settings.trial import TrialSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -252,16 +254,29 @@ def names_in(path: Path) -> set[str]:
     return names
 
 
-def toml_blocks(page: str) -> list[str]:
-    """TOML in the fenced blocks of a page."""
-    text = (ROOT / page).read_text("utf-8")
-    return re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+#: What the TOML of a page is, where it is not a study file or a part of one.
+MODELS: dict[str, type[BaseModel]] = {
+    "# knee.toml": ForeignModelFile,
+    'primary = ["MFTC_ThCtAB_aMe"]': TrialSettings,
+}
 
 
-def test_the_study_file_of_the_docs_is_valid() -> None:
-    (block,) = toml_blocks("docs/study.md")
-    found = TypeAdapter(StudyFile).validate_python(tomllib.loads(block))
-    assert [visit.name for visit in found.visits] == ["BL", "M12"]
+def toml_blocks() -> list[tuple[str, str]]:
+    """Page and content of every fenced block of TOML."""
+    pattern = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [(p.name, block) for p in PAGES for block in pattern.findall(p.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("page, block", toml_blocks(), ids=[name for name, _ in toml_blocks()])
+def test_every_settings_file_of_the_docs_is_valid(page: str, block: str) -> None:
+    model = MODELS.get(block.splitlines()[0], StudyFile)
+    model.model_validate(tomllib.loads(block))
     # what is commented out is valid too
-    more = re.sub(r"^# (?=\w+ = )", "", block, flags=re.MULTILINE)
-    assert TypeAdapter(StudyFile).validate_python(tomllib.loads(more)).study.only_index_knee
+    model.model_validate(tomllib.loads(re.sub(r"^# (?=\w+ = )", "", block, flags=re.MULTILINE)))
+
+
+def test_a_wrong_key_in_the_docs_would_be_noticed() -> None:
+    with pytest.raises(ValidationError):
+        StudyFile.model_validate(tomllib.loads("[change]\nprecisoin = 'none'"))
+    assert len(toml_blocks()) >= 6
+    assert {block.splitlines()[0] for _, block in toml_blocks()} >= set(MODELS)
