@@ -26,7 +26,8 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
-        *(ROOT / "models").glob("*/docs/*.md"),
+        *(ROOT / "models").rglob("*.md"),
+        *(ROOT / "sample_data").glob("*.md"),
     ]
 )
 #: What lies in the results of a run, and not in the repository.
@@ -177,6 +178,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     linked = re.findall(r"\]\((docs/[\w-]+\.md)\)", (ROOT / "README.md").read_text("utf-8"))
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} == set(linked)
+
+
+def test_every_extra_that_is_named_can_be_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = set(project["optional-dependencies"])
+    named = {name for piece in CODE for name in re.findall(r"kneeimg\[([\w-]+)\]", piece.code)}
+    assert named == extras - {"dev"}
 
 
 def tracked() -> set[str]:
