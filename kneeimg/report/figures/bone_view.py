@@ -74,6 +74,7 @@ def centre_and_size(
 
 
 def common_frame(surfaces: Mapping[Bone, Surface], aspect: float) -> Frame:
+    """The frame in which every view of these bones fits; `aspect` is width over height."""
     sizes = [
         centre_and_size(surfaces[view.bone], view)[1] for view in VIEWS if view.bone in surfaces
     ]
