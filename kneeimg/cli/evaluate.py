@@ -10,6 +10,7 @@ import typer
 from kneeimg.cli.frame import echo_json, number, refusals, table
 from kneeimg.cli.options import AsJson, DeviceName
 from kneeimg.cli.run import progress_bar
+from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
     from kneeimg.pipeline.evaluation import Case
@@ -73,8 +74,14 @@ def evaluate(
             progress=progress,
         )
     _show(cases, out, as_json)
+    raise typer.Exit(int(_status(cases)))
+
+
+def _status(cases: tuple[Case, ...]) -> ExitStatus:
     refused = sum(case.finding is not None for case in cases)
-    raise typer.Exit(0 if not refused else 3 if refused == len(cases) else 2)
+    if not refused:
+        return ExitStatus.MEASURED
+    return ExitStatus.ALL_REFUSED if refused == len(cases) else ExitStatus.SOME_REFUSED
 
 
 def _show(cases: tuple[Case, ...], out: Path, as_json: bool) -> None:
