@@ -125,6 +125,10 @@ def measure_t2(
     skip_echoes: Annotated[
         int, typer.Option(min=0, help="Echoes left out at the start of a spin-echo train.")
     ] = 1,
+    noise_sd: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="SD of the noise in each channel, if known: fits Rice noise."),
+    ] = None,
     out: AlsoWrite = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,7 +148,7 @@ def measure_t2(
     from kneeimg.settings.relaxometry import RelaxometrySettings
 
     with refusals(as_json):
-        settings = RelaxometrySettings(skip_echoes=skip_echoes)
+        settings = RelaxometrySettings(skip_echoes=skip_echoes, noise_sd=noise_sd)
         result = measure_t2_series(series, mask, side, scheme, settings)
         if out is not None:
             write_t2(result, series, out)
