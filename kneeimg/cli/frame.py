@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from kneeimg.errors import ExitStatus, Finding, KneeimgError, OutputError, StudyError
-
-#: Options that every command of the audit log shares.
-User = Annotated[
-    str, typer.Option("--user", help="Who does this, for the audit log; your account is noted too.")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the audit log.")]
 
 
 class CommandGroup(TyperGroup):
@@ -34,11 +28,16 @@ class CommandGroup(TyperGroup):
         except Exception as error:
             if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
                 raise
-            from typer.rich_utils import rich_format_error
-
-            rich_format_error(error)  # type: ignore[arg-type]
+            error.show()  # type: ignore[attr-defined]
             sys.exit(ExitStatus.USAGE)
         sys.exit(status if isinstance(status, int) else ExitStatus.MEASURED)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command with its whole first sentence; the parent would cut it to one line."""
+        commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
+        shown = [command for command in commands if command is not None and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl([(str(each.name), each.get_short_help_str(200)) for each in shown])
 
 
 @contextmanager
@@ -101,6 +100,3 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
 def number(value: float, digits: int = 3) -> str:
     """A value for a table; NaN is never shown as a number."""
     return "not measured" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-ProgressCallback = Callable[[int, int, str], None]
