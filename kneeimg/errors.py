@@ -305,6 +305,17 @@ class OutputError(KneeimgError):
     default_code = ReasonCode.OUTPUT_NOT_WRITABLE
 
 
+def unreadable_table(name: str, error: Exception, *, action: str = "") -> InputError:
+    """The refusal of a table of results that cannot be read any more."""
+    return InputError(
+        "a result table cannot be read",
+        code=ReasonCode.OUTPUT_CHANGED,
+        where=name,
+        found=type(error).__name__,
+        action=action or "run again: the tables are then written anew",
+    )
+
+
 _R, _S, _F, _N = Behaviour.REFUSE, Behaviour.SKIP, Behaviour.FLAG, Behaviour.NOTE
 
 #: What every code means and what kneeimg does about it; the documentation page is made from this.

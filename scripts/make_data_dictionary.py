@@ -6,12 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kneeimg.core.dataset import Parameter
-from kneeimg.io.tables import (
-    CHANGE_COLUMNS,
-    DISPOSITION_COLUMNS,
-    MEASUREMENT_COLUMNS,
-    WIDE_KEYS,
-)
+from kneeimg.core.result_tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
+from kneeimg.io.tables import WIDE_KEYS
 from kneeimg.pipeline.parameters import PARAMETER_COLUMNS, all_parameters
 from kneeimg.report.glossary import quantity_meaning, region_meaning
 from kneeimg.trial.adam_variables import CHANGE_CLASSES, CHANGE_METHODS, adam_variables

@@ -1,4 +1,4 @@
-"""Build the pool of tissue maps that a segmentation network is trained on.
+"""Build the pool of tissue maps that the shipped network is trained on.
 
     python scripts/make_training_pool.py LABELS POOL --donor LABELS/spl_knee_atlas.nrrd --variants 4
 
@@ -8,62 +8,54 @@ the marrow lesions of the three bones). Each variant of a map is one compressed 
 the arrays substances, spacing_mm, participant, visit, variant, seed and recipe. A file made by the
 same recipe is kept, so the command can be stopped and started again. `pool.json` lists what is
 there. Variant 0 is the knee as labelled; the others have disease drawn from their seed.
+
+For label maps of your own, `kneeimg train` makes the pool from a datalist. This command keeps the
+marrow lesions in these maps, which a label scheme folds into their bones, and takes several
+processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
 import os
 import time
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
-from kneeimg.io.atomic import write_bytes, write_json
+from kneeimg.io.atomic import write_json
 from kneeimg.networks.spec import CLASS_TISSUES
-from kneeimg.training.anatomy import RECIPE, build_tissue_map
-from kneeimg.training.anatomy_atlas import OAI_VALUES, PYMSKT_VALUES, knee_of, spl_donor
-from kneeimg.training.anatomy_disease import Disease
-from kneeimg.training.anatomy_donor import Donor
-from kneeimg.training.tissues import classes_of
+from kneeimg.pipeline.pool import PoolFile, read_values
+from kneeimg.training.anatomy import RECIPE
+from kneeimg.training.anatomy_atlas import OAI_VALUES, PYMSKT_VALUES, knee_of
+from kneeimg.training.tissues import Substance, classes_of
 
 INDEX_NAME = "pool.json"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One tissue map to make."""
+    """One tissue map to make: from which label map, in which values, with whose soft tissue."""
 
     source: Path
-    scheme: str
-    participant: str
-    visit: str
-    variant: int
+    values: Mapping[int, Substance]
     donor: Path | None
-    target: Path
-
-    @property
-    def seed(self) -> int:
-        """The same for the same person, visit and variant, on every machine."""
-        return zlib.crc32(f"{self.participant}/{self.visit}/{self.variant}".encode())
+    file: PoolFile
 
 
 def main() -> None:
     """Make what is missing, then write the list."""
     given = arguments()
     given.pool.mkdir(parents=True, exist_ok=True)
-    tasks = [task for task in tasks_of(given) if given.force or not is_current(task)]
-    tasks.sort(key=lambda task: task.target.exists())  # what is missing comes before what is old
+    tasks = [task for task in tasks_of(given) if given.force or not task.file.is_current()]
+    tasks.sort(key=lambda task: task.file.path.exists())  # what is missing comes before what is old
     print(f"{len(tasks)} tissue maps to make", flush=True)
     begin = time.monotonic()
     with executor(given.jobs) as workers:
@@ -72,7 +64,7 @@ def main() -> None:
             seconds = future.result()
             left = (time.monotonic() - begin) / done * (len(tasks) - done)
             print(
-                f"{done}/{len(tasks)} {futures[future].target.name} {seconds:.0f} s, "
+                f"{done}/{len(tasks)} {futures[future].file.path.name} {seconds:.0f} s, "
                 f"about {left / 60:.0f} min left",
                 flush=True,
             )
@@ -99,11 +91,11 @@ def tasks_of(given: argparse.Namespace) -> list[Task]:
     """Every map, variant by variant, so that an unfinished pool holds everybody."""
     with (given.labels / "index.csv").open(newline="", encoding="utf-8") as file:
         scans = [
-            (given.labels / row["file"], "oai", row["participant"], f"M{int(row['month']):02d}")
+            (given.labels / row["file"], OAI_VALUES, row["participant"], month_of(row))
             for row in csv.DictReader(file)
         ]
     if given.menisci is not None:
-        scans.append((given.menisci, "pymskt", "MSKT", "M00"))
+        scans.append((given.menisci, PYMSKT_VALUES, "MSKT", "M00"))
     wanted = set(filter(None, given.only.split(",")))
     unknown = wanted - {person for _, _, person, _ in scans}
     if unknown:
@@ -111,17 +103,21 @@ def tasks_of(given: argparse.Namespace) -> list[Task]:
     return [
         Task(
             source,
-            scheme,
-            person,
-            visit,
-            variant,
+            values,
             given.donor,
-            given.pool / f"{person}_{visit}_v{variant:02d}.npz",
+            PoolFile(
+                given.pool / f"{person}_{visit}_v{variant:02d}.npz", person, visit, variant, RECIPE
+            ),
         )
         for variant in range(given.first_variant, given.first_variant + given.variants)
-        for source, scheme, person, visit in scans
+        for source, values, person, visit in scans
         if not wanted or person in wanted
     ]
+
+
+def month_of(row: Mapping[str, str]) -> str:
+    """The visit of a row of the index."""
+    return f"M{int(row['month']):02d}"
 
 
 def executor(jobs: int) -> Executor:
@@ -129,63 +125,16 @@ def executor(jobs: int) -> Executor:
     return ProcessPoolExecutor(max_workers=max(jobs, 1))
 
 
-def is_current(task: Task) -> bool:
-    """Whether the file is there, readable and made by this recipe."""
-    try:
-        with np.load(task.target) as stored:
-            return int(stored["recipe"]) == RECIPE and int(stored["seed"]) == task.seed
-    except (OSError, ValueError, KeyError, zlib.error, EOFError):
-        return False
-
-
-_DONORS: dict[Path, Donor] = {}
-
-
 def make(task: Task) -> float:
     """Build and write one tissue map; returns the seconds of processor time it took."""
     begin = time.process_time()
-    values, spacing_mm = read_labels(task.source)
-    knee = knee_of(values, spacing_mm, OAI_VALUES if task.scheme == "oai" else PYMSKT_VALUES)
-    rng = np.random.default_rng(task.seed)
-    disease = Disease.none() if task.variant == 0 else Disease.drawn(rng)
-    made = build_tissue_map(knee, donor_of(task.donor), rng, disease)
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        substances=made.substances,
-        spacing_mm=np.array(made.spacing_mm),
-        participant=task.participant,
-        visit=task.visit,
-        variant=task.variant,
-        seed=task.seed,
-        recipe=RECIPE,
-        disease=json.dumps(disease.described()),
-        class_mm3=volumes_mm3(made.substances, made.spacing_mm),
-    )
-    write_bytes(task.target, stream.getvalue())
+    arrays = task.file.tissue_map(knee_of(*read_values(task.source), task.values), task.donor)
+    spacing_mm = [float(mm) for mm in arrays["spacing_mm"]]
+    task.file.write({**arrays, "class_mm3": volumes_mm3(arrays["substances"], spacing_mm)})
     return time.process_time() - begin
 
 
-def donor_of(path: Path | None) -> Donor | None:
-    """The donor, read once per process."""
-    if path is None:
-        return None
-    if path not in _DONORS:
-        _DONORS[path] = spl_donor(*read_labels(path))
-    return _DONORS[path]
-
-
-def read_labels(path: Path) -> tuple[NDArray[Any], tuple[float, float, float]]:
-    """Label values on the array axes closest to left, posterior, superior, and voxel size in mm."""
-    image = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(path)), "LPS")
-    values = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
-    step = image.GetSpacing()
-    return values, (float(step[0]), float(step[1]), float(step[2]))
-
-
-def volumes_mm3(
-    substances: NDArray[np.uint8], spacing_mm: tuple[float, float, float]
-) -> NDArray[np.float64]:
+def volumes_mm3(substances: NDArray[np.uint8], spacing_mm: Sequence[float]) -> NDArray[np.float64]:
     """(classes,) volume of each network class."""
     counts = np.bincount(classes_of(substances).ravel(), minlength=256)[: len(CLASS_TISSUES)]
     return np.asarray(counts * np.prod(spacing_mm), dtype=np.float64)

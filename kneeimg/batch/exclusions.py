@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,13 @@ from kneeimg.core.audit_history import (
     scan_subject,
 )
 from kneeimg.core.measurement import Status
-from kneeimg.errors import Finding, OutputError, ReasonCode, StudyError
+from kneeimg.core.result_tables import DISPOSITION_COLUMNS, unquoted
+from kneeimg.errors import Finding, ReasonCode, StudyError, unreadable_table
 from kneeimg.io.audit_log import AuditLog, broken
 from kneeimg.io.exclusive import only_writer
 from kneeimg.io.freeze import require_reason, require_results, require_unlocked
 from kneeimg.io.results import KneeRecord
-from kneeimg.io.tables import (
-    DISPOSITION_COLUMNS,
-    csv_text,
-    read_parquet,
-    write_csv,
-    write_parquet,
-)
+from kneeimg.io.tables import read_parquet, write_csv, write_parquet
 from kneeimg.pipeline.cases import CaseReport
 
 EXCLUSIONS_FILE = "exclusions.csv"
@@ -257,26 +252,22 @@ def _blank_disposition(row: Row, standing: Mapping[ScanKey, Exclusion]) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Rows of a CSV table of kneeimg as text, apostrophes before formula signs taken off."""
+    """Rows of a CSV table of kneeimg as text, apostrophes before formula signs taken off.
+
+    Raises
+    ------
+    InputError
+        OUTPUT_CHANGED when it cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise OutputError("a result table cannot be read", where=path.name) from error
+        raise unreadable_table(path.name, error) from error
     rows = csv.DictReader(text.splitlines(keepends=True))
-    return [{name: _plain(cell) for name, cell in row.items() if name} for row in rows]
-
-
-def _plain(cell: str | None) -> str:
-    text = cell or ""
-    return text[1:] if text.startswith("'") and csv_text((text[1:],), ()).startswith("'") else text
+    return [{name: unquoted(cell or "") for name, cell in row.items() if name} for row in rows]
 
 
 def _scan_of(row: Mapping[str, Any]) -> ScanKey:
     return row["participant"], row["visit"], row["side"], row["kind"]
-
-
-def excluded_scans(out: Path) -> Iterable[Exclusion]:
-    """Standing exclusions of a results folder, for commands that read its tables."""
-    return tuple(known_exclusions(out, AuditLog(out).entries()).values())

@@ -8,14 +8,12 @@ from typing import Any
 
 from kneeimg import __version__
 from kneeimg.core.precision import PrecisionStudy
+from kneeimg.core.result_tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.errors import Finding
 from kneeimg.io.atomic import canonical_json, sha256_text, write_json, write_text
 from kneeimg.io.precision import header_path, write_precision
 from kneeimg.io.results import DESCRIPTION, KneeRecord
 from kneeimg.io.tables import (
-    CHANGE_COLUMNS,
-    DISPOSITION_COLUMNS,
-    MEASUREMENT_COLUMNS,
     WIDE_KEYS,
     DispositionRow,
     Row,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kneeimg.cli.frame import CommandGroup, echo_json, refusals, show_finding, table
+from kneeimg.cli.options import AsJson, Results
 from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ audit_app = typer.Typer(
     "Nothing is written by these two commands.",
     no_args_is_help=True,
 )
-
-Results = Annotated[Path, typer.Argument(help="Results folder.", exists=True, file_okay=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @audit_app.command("verify")
@@ -80,9 +77,11 @@ def show(
 
     Nothing is checked here; see `kneeimg audit verify`.
     """
-    from kneeimg.io.audit_log import AuditLog
+    from kneeimg.io.audit_verify import require_log
 
-    entries = [e for e in AuditLog(out).read().entries if e.what.startswith(what)]
+    with refusals(as_json):
+        log = require_log(out)
+    entries = [e for e in log.read().entries if e.what.startswith(what)]
     shown = entries[-last:] if last else entries
     if as_json:
         echo_json([entry.as_dict() for entry in shown])

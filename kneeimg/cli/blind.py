@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from kneeimg.cli.exclude import OneKind, Results
-from kneeimg.cli.frame import User, echo_json, refusals
+from kneeimg.cli.exclude import OneKind
+from kneeimg.cli.frame import echo_json, refusals
+from kneeimg.cli.options import AsJson, Results, User
 
 
 def blind(
     out: Results,
     folder: Annotated[
-        Path, typer.Option("-o", "--out", help="New folder for the reader, outside RESULTS.")
+        Path,
+        typer.Option("-o", "--out", help="New folder for the reader, outside RESULTS."),
     ],
     kind: OneKind = None,
     user: User = "",
@@ -39,10 +41,13 @@ def blind(
 
 
 def unblind(
-    qc: Annotated[Path, typer.Argument(help="The filled qc.csv.", exists=True, metavar="QC_CSV")],
+    qc: Annotated[
+        Path,
+        typer.Argument(help="The filled qc.csv.", metavar="QC_CSV", exists=True, dir_okay=False),
+    ],
     out: Results,
     user: User = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print every verdict as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring the verdicts back: a scan that failed is excluded with the reader's reason.
 

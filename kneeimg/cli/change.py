@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import (
-    User,
-    echo_json,
-    number,
-    refusals,
-    show_finding,
-    table,
-)
-from kneeimg.core.anatomy import Side
+from kneeimg.cli.frame import echo_json, number, refusals, show_finding, table
+from kneeimg.cli.options import AlsoWrite, AsJson, NamedSide, Scheme, User
 from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -25,17 +18,25 @@ if TYPE_CHECKING:
 
 
 def change(
-    baseline: Annotated[Path, typer.Argument(help="Label map of the first visit.", exists=True)],
-    followup: Annotated[Path, typer.Argument(help="Label map of the later visit.", exists=True)],
-    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
+    baseline: Annotated[
+        Path,
+        typer.Argument(
+            help="Label map of the first visit.", metavar="BASELINE", exists=True, dir_okay=False
+        ),
+    ],
+    followup: Annotated[
+        Path,
+        typer.Argument(
+            help="Label map of the later visit.", metavar="FOLLOWUP", exists=True, dir_okay=False
+        ),
+    ],
+    side: NamedSide,
     days: Annotated[
         float | None, typer.Option(help="Days between the scans, for change per year.")
     ] = None,
-    scheme: Annotated[str, typer.Option(help="Label scheme of both maps.")] = "knee-v1",
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write change maps and pictures here.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    scheme: Scheme = "knee-v1",
+    out: AlsoWrite = None,
+    as_json: AsJson = False,
     user: User = "",
 ) -> None:
     """Change of cartilage between two visits of one knee.
@@ -44,6 +45,8 @@ def change(
     carried to the follow-up, so that both visits are measured over the same bone.
 
     Example: kneeimg change P01_M00.nii.gz P01_M12.nii.gz --side right --days 365
+
+    Exit status: 0 compared, 1 usage, 3 refused, or nothing could be compared, 4 environment.
 
     For research. Not for diagnosis.
     """

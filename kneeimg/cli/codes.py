@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 
 from kneeimg.cli.frame import echo_json, table
+from kneeimg.cli.options import AsJson
 
 
 def codes(
     code: Annotated[
-        str, typer.Argument(help="One code, e.g. MISSING_SLICES; all if left out.")
+        str,
+        typer.Argument(help="One code, e.g. MISSING_SLICES; all if left out.", metavar="CODE"),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Explain the reason codes with which kneeimg refuses, flags and notes.
 

@@ -9,12 +9,16 @@ from typing import Annotated
 import typer
 
 from kneeimg.cli.frame import echo_json, refusals, table
+from kneeimg.cli.options import AsJson, Workers
 from kneeimg.cli.run import progress_bar, show_summary
 from kneeimg.errors import ExitStatus
 
 
 def demo(
-    out: Annotated[Path, typer.Argument(help="Folder for the synthetic trial and its results.")],
+    out: Annotated[
+        Path,
+        typer.Argument(help="Folder for the synthetic trial and its results.", metavar="OUT"),
+    ],
     trial: Annotated[
         bool,
         typer.Option("--trial", help="The whole trial: 25 people, 5 visits, planted faults."),
@@ -23,8 +27,8 @@ def demo(
         bool,
         typer.Option("--segment", help="No masks: the shipped model segments every MR scan."),
     ] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes side by side; 0 = automatic.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workers: Workers = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Make a synthetic trial as DICOM, run kneeimg on it, compare with the truth.
 

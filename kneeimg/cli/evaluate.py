@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import echo_json, number, refusals, table
+from kneeimg.cli.options import AsJson, DeviceName
 from kneeimg.cli.run import progress_bar
+from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
     from kneeimg.pipeline.evaluation import Case
@@ -16,18 +18,31 @@ if TYPE_CHECKING:
 
 def evaluate(
     datalist: Annotated[
-        Path, typer.Argument(help="JSON list of images and labels; see docs/training.md.")
+        Path,
+        typer.Argument(
+            help="JSON list of images and labels; see docs/training.md.",
+            metavar="DATALIST",
+            exists=True,
+            dir_okay=False,
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for tables and pictures.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Folder for tables and pictures."),
+    ],
     model: Annotated[
         str, typer.Option(help="Model that segments the images: a name or a folder.")
     ] = "knee_mr",
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Folder of masks named as their labels; no model is run then."),
+        typer.Option(
+            help="Folder of masks named as their labels; no model is run then.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Compare segmentations with references.
 
@@ -59,8 +74,14 @@ def evaluate(
             progress=progress,
         )
     _show(cases, out, as_json)
+    raise typer.Exit(int(_status(cases)))
+
+
+def _status(cases: tuple[Case, ...]) -> ExitStatus:
     refused = sum(case.finding is not None for case in cases)
-    raise typer.Exit(0 if not refused else 3 if refused == len(cases) else 2)
+    if not refused:
+        return ExitStatus.MEASURED
+    return ExitStatus.ALL_REFUSED if refused == len(cases) else ExitStatus.SOME_REFUSED
 
 
 def _show(cases: tuple[Case, ...], out: Path, as_json: bool) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import Reason, User, refusals
+from kneeimg.cli.frame import refusals
+from kneeimg.cli.options import Reason, Results, User
 from kneeimg.core.anatomy import Side
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ class ScanKind(StrEnum):
     FILM = "film"
 
 
-Results = Annotated[
-    Path, typer.Argument(help="Results folder that `kneeimg run` wrote.", exists=True)
-]
 Participant = Annotated[str, typer.Option(help="Study id of the participant.")]
 VisitId = Annotated[str, typer.Option(help="Visit id, e.g. M06.")]
 OneSide = Annotated[Side | None, typer.Option(help="Only this knee; both if left out.")]

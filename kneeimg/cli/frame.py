@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from kneeimg.errors import ExitStatus, Finding, KneeimgError, OutputError, StudyError
-
-#: Options that every command of the audit log shares.
-User = Annotated[
-    str, typer.Option("--user", help="Who does this, for the audit log; your account is noted too.")
-]
-Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the audit log.")]
 
 
 class CommandGroup(TyperGroup):
@@ -106,6 +100,3 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
 def number(value: float, digits: int = 3) -> str:
     """A value for a table; NaN is never shown as a number."""
     return "not measured" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-ProgressCallback = Callable[[int, int, str], None]

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from kneeimg.cli.frame import Reason, User, refusals
-
-Results = Annotated[
-    Path, typer.Argument(help="Results folder that `kneeimg run` wrote.", exists=True)
-]
+from kneeimg.cli.frame import refusals
+from kneeimg.cli.options import Reason, Results, User
 
 
 def lock(out: Results, reason: Reason = "", user: User = "") -> None:

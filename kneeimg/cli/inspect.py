@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import echo_json, refusals, table
+from kneeimg.cli.options import AsJson, SideIfUnsaid, StudyPath, study_file
 from kneeimg.core.anatomy import Side
 from kneeimg.errors import ReasonCode
 
@@ -21,24 +22,23 @@ if TYPE_CHECKING:
 
 def inspect(
     source: Annotated[
-        Path, typer.Argument(help="Folder or file to look at.", metavar="DIR", exists=True)
+        Path, typer.Argument(help="Folder or file to look at.", metavar="SCANS", exists=True)
     ],
-    study: Annotated[
-        Path | None, typer.Option(help="study.toml, to show which of its rules takes a series.")
-    ] = None,
-    side: Annotated[
-        Side | None, typer.Option(help="Which knee, for scans that do not say it themselves.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    study: StudyPath = None,
+    side: SideIfUnsaid = None,
+    as_json: AsJson = False,
 ) -> None:
     """List every series found: what it is, size, spacing, side, echo, rule, or why it is refused.
 
-    Only headers are read, and nothing is written. Names and patient numbers are never shown.
+    Only headers are read, and nothing is written. Names and patient numbers are never shown. With
+    --study the rule that takes a series is shown too.
 
     Example: kneeimg inspect SCANS
 
     For each series that a study could pick, --json also gives a `selector`: a rule to copy into
     study.toml.
+
+    Exit status: 0 listed, 1 usage.
     """
     from kneeimg.io.dicom import find_series
     from kneeimg.pipeline.sources import public_inventory
@@ -47,7 +47,8 @@ def inspect(
     from kneeimg.settings.toml import load_toml
 
     with refusals(as_json):
-        settings = load_toml(study, StudyFile) if study else None
+        path = study_file(study)
+        settings = load_toml(path, StudyFile) if path else None
         reading = settings.reading if settings else ReadingSettings()
         found = find_series(source, reading)
         rules = settings.series if settings else ()
@@ -88,6 +89,8 @@ def _show(inventory: Inventory, verdicts: Sequence[str], side: Side | None) -> N
     if rows:
         table(columns, rows)
     typer.echo(f"{len(inventory.records)} series in {inventory.n_files} files")
+    if not inventory.records:
+        typer.echo("No DICOM image is here; `kneeimg run` also takes a folder of masks alone.")
     notes: list[Finding] = [*inventory.findings]
     for record in inventory.records:
         notes += [*record.findings, *((record.refusal,) if record.refusal else ())]

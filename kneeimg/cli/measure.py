@@ -17,7 +17,7 @@ from kneeimg.cli.frame import (
     show_finding,
     table,
 )
-from kneeimg.core.anatomy import Side
+from kneeimg.cli.options import AlsoWrite, AsJson, NamedSide, Scheme, SideIfUnsaid
 from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ measure_app = typer.Typer(
     no_args_is_help=True,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
 
 @measure_app.command("mr")
 def measure_mr(
     labels: Annotated[
-        Path, typer.Argument(help="Label map: NIfTI, NRRD, MHA or DICOM SEG.", exists=True)
+        Path,
+        typer.Argument(
+            help="Label map: NIfTI, NRRD, MHA or DICOM SEG.",
+            metavar="LABELS",
+            exists=True,
+            dir_okay=False,
+        ),
     ],
-    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
-    scheme: Annotated[
-        str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")
-    ] = "knee-v1",
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write surfaces, map and picture here.")
-    ] = None,
+    side: NamedSide,
+    scheme: Scheme = "knee-v1",
+    out: AlsoWrite = None,
     as_json: AsJson = False,
 ) -> None:
     """Cartilage morphometry of one segmented knee.
@@ -54,6 +54,8 @@ def measure_mr(
     a value that could not be measured says why and is never 0.
 
     Example: kneeimg measure mr knee_dseg.nii.gz --side right --scheme oai-zib
+
+    Exit status: 0 measured, 1 usage, 3 refused, or nothing could be measured, 4 environment.
 
     For research. Not for diagnosis.
     """
@@ -70,17 +72,18 @@ def measure_mr(
 
 @measure_app.command("film")
 def measure_film(
-    film: Annotated[Path, typer.Argument(help="DICOM (CR, DX), PNG or TIFF.", exists=True)],
-    side: Annotated[
-        Side | None, typer.Option(help="Which knee, where the file does not say.")
-    ] = None,
+    film: Annotated[
+        Path,
+        typer.Argument(
+            help="DICOM (CR, DX), PNG or TIFF.", metavar="FILM", exists=True, dir_okay=False
+        ),
+    ],
+    side: SideIfUnsaid = None,
     pixel_spacing: Annotated[
         float | None,
         typer.Option("--pixel-spacing", min=1e-6, help="Pixel size in mm, where you know it."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write the picture with margins here.")
-    ] = None,
+    out: AlsoWrite = None,
     as_json: AsJson = False,
 ) -> None:
     """Joint-space width of one film (mJSW, fJSW(x), joint-space area, alignment) and KL support.
@@ -92,6 +95,8 @@ def measure_film(
     picks one.
 
     Example: kneeimg measure film visit1.dcm --side left
+
+    Exit status: 0 measured, 1 usage, 3 refused, or nothing could be measured, 4 environment.
 
     For research. Not for diagnosis.
     """
@@ -111,18 +116,26 @@ def measure_film(
 
 @measure_app.command("t2")
 def measure_t2(
-    series: Annotated[Path, typer.Argument(help="Folder with one multi-echo DICOM scan.")],
-    mask: Annotated[Path, typer.Option(help="Label map on the grid of the scan.")],
-    side: Annotated[Side, typer.Option(help="Which knee. Never guessed.")],
-    scheme: Annotated[
-        str, typer.Option(help="How label values name tissues: a shipped scheme or a TOML file.")
-    ] = "knee-v1",
+    series: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with one multi-echo DICOM scan.", metavar="SERIES", exists=True
+        ),
+    ],
+    mask: Annotated[
+        Path,
+        typer.Option(help="Label map on the grid of the scan.", exists=True, dir_okay=False),
+    ],
+    side: NamedSide,
+    scheme: Scheme = "knee-v1",
     skip_echoes: Annotated[
         int, typer.Option(min=0, help="Echoes left out at the start of a spin-echo train.")
     ] = 1,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Also write the T2 map and a record here.")
+    noise_sd: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="SD of the noise in each channel, if known: fits Rice noise."),
     ] = None,
+    out: AlsoWrite = None,
     as_json: AsJson = False,
 ) -> None:
     """T2 of cartilage and menisci from a multi-echo scan.
@@ -133,13 +146,15 @@ def measure_t2(
 
     Example: kneeimg measure t2 scans/t2map --mask t2map_dseg.nii.gz --side right
 
+    Exit status: 0 measured, 1 usage, 3 refused, or nothing could be measured, 4 environment.
+
     For research. Not for diagnosis.
     """
     from kneeimg.pipeline.relaxometry import measure_t2_series, write_t2
     from kneeimg.settings.relaxometry import RelaxometrySettings
 
     with refusals(as_json):
-        settings = RelaxometrySettings(skip_echoes=skip_echoes)
+        settings = RelaxometrySettings(skip_echoes=skip_echoes, noise_sd=noise_sd)
         result = measure_t2_series(series, mask, side, scheme, settings)
         if out is not None:
             write_t2(result, series, out)

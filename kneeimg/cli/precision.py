@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import User, echo_json, refusals, show_finding, table
+from kneeimg.cli.frame import echo_json, refusals, show_finding, table
+from kneeimg.cli.options import AsJson, StudyPath, User, study_file
 from kneeimg.errors import StudyError
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 def precision(
     out: Annotated[
         Path | None,
-        typer.Argument(help="Results folder that `kneeimg run` wrote.", metavar="OUT", exists=True),
+        typer.Argument(
+            help="Results folder that `kneeimg run` wrote.",
+            metavar="RESULTS",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     to: Annotated[
         Path, typer.Option("-o", "--out", help="Table to write; header and picture beside it.")
@@ -30,22 +36,22 @@ def precision(
         typer.Option(
             help="CSV with participant, visit_a, visit_b: visits that repeat each other.",
             exists=True,
+            dir_okay=False,
         ),
     ] = None,
     values: Annotated[
         Path | None,
         typer.Option(
             "--csv",
-            help="Repeated values instead of OUT: participant, region, quantity, value "
+            help="Repeated values instead of RESULTS: participant, region, quantity, value "
             "(side, scan, unit), one row per repeat.",
             exists=True,
+            dir_okay=False,
         ),
     ] = None,
-    study: Annotated[
-        Path | None, typer.Option(help="study.toml whose [change] is used.", exists=True)
-    ] = None,
+    study: StudyPath = None,
     name: Annotated[str, typer.Option(help="Name of the repeatability study.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    as_json: AsJson = False,
     user: User = "",
 ) -> None:
     """Repeatability from repeated scans: RMS SD, CV, SDC95, ICC and Bland-Altman limits.
@@ -58,11 +64,15 @@ def precision(
       [change]
       precision = "precision.csv"
 
+    The settings of [change] are those of --study, else the defaults.
+
     Examples:
 
       kneeimg precision RETEST -o precision.csv
 
       kneeimg precision RESULTS --pairs pairs.csv
+
+    Exit status: 0 written, 1 usage or a mistake in a table, 3 nothing was repeated, 4 environment.
 
     For research. Not for diagnosis.
     """
@@ -70,10 +80,13 @@ def precision(
 
     from kneeimg.pipeline.precision import precision_of_csv, precision_of_results, write_result
 
-    today = date.today().isoformat()
+    today, study = date.today().isoformat(), study_file(study)
     with refusals(as_json):
         if (out is None) == (values is None):
-            raise StudyError("give either a results folder or --csv")
+            raise StudyError(
+                "give either a results folder or --csv",
+                action="kneeimg precision RESULTS, or kneeimg precision --csv VALUES.csv",
+            )
         if to.suffix != ".csv":
             raise StudyError("the table is a CSV file", found=to.name, expected="NAME.csv")
         if values is not None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from kneeimg.cli.frame import User, refusals
+from kneeimg.cli.frame import refusals
+from kneeimg.cli.options import Results, User
 
 
 def report(
-    out: Annotated[
-        Path, typer.Argument(help="Results folder that `kneeimg run` wrote.", exists=True)
-    ],
+    out: Results,
     user: User = "",
 ) -> None:
     """Write report/index.html again from the tables and pictures of a results folder.
 
-    Nothing is measured again. Locked results refuse. Example: kneeimg report RESULTS
+    Nothing is measured again. Locked results refuse.
+
+    Example: kneeimg report RESULTS
+
+    Exit status: 0 written, 1 usage, 3 no results, 4 locked or not writable.
 
     For research. Not for diagnosis.
     """

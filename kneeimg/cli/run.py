@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kneeimg.cli.frame import Reason, User, echo_json, refusals, show_finding, table
-from kneeimg.core.anatomy import Side
+from kneeimg.cli.frame import echo_json, refusals, show_finding, table
+from kneeimg.cli.options import AsJson, Reason, SideIfUnsaid, StudyPath, User, Workers, study_file
 
 if TYPE_CHECKING:
     from kneeimg.batch import BatchSummary, Progress
@@ -21,20 +21,16 @@ def run(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Folder of DICOM, with or without masks.", metavar="INPUT", exists=True
+            help="Folder of DICOM, with or without masks.", metavar="SCANS", exists=True
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Results folder; made if missing.")],
-    study: Annotated[
-        Path | None, typer.Option(help="study.toml: participants, visits, rules, settings.")
-    ] = None,
-    side: Annotated[
-        Side | None, typer.Option(help="Which knee, for scans that do not say it themselves.")
-    ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(min=0, help="Processes side by side; 0 = as the machine and memory allow."),
-    ] = 0,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Results folder; made if missing."),
+    ],
+    study: StudyPath = None,
+    side: SideIfUnsaid = None,
+    workers: Workers = 0,
     model: Annotated[
         str | None,
         typer.Option(help="Segments scans without a mask: a model's name or folder, or none."),
@@ -49,9 +45,9 @@ def run(
     ] = False,
     reason: Reason = "",
     user: User = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure every knee below INPUT: tables, maps, change between visits and a report.
+    """Measure every knee below SCANS: tables, maps, change between visits and a report.
 
     A scan with a mask beside it is measured on its mask; the others are segmented first.
 
@@ -77,7 +73,7 @@ def run(
         summary = run_study(
             source,
             out,
-            study_file=study,
+            study_file=study_file(study),
             side=side,
             workers=workers,
             force=force,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kneeimg.cli.frame import echo_json, number, refusals, show_finding, table
-from kneeimg.core.anatomy import Side
+from kneeimg.cli.options import AsJson, DeviceName, SideIfUnsaid
 
 if TYPE_CHECKING:
     from kneeimg.pipeline.segmenting import SegmentedScan
@@ -19,14 +19,15 @@ def segment(
         Path,
         typer.Argument(
             help="Folder of one DICOM series, or a NIfTI image.",
-            metavar="SERIES_OR_VOLUME",
+            metavar="SCAN",
             exists=True,
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
-    side: Annotated[
-        Side | None, typer.Option(help="Which knee, where the file does not say.")
-    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Folder for masks and pictures."),
+    ],
+    side: SideIfUnsaid = None,
     model: Annotated[
         str, typer.Option(help="Model by name or folder; or an .onnx or TorchScript file.")
     ] = "knee_mr",
@@ -36,9 +37,7 @@ def segment(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run a TorchScript file: it is a program.")
     ] = False,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")
-    ] = "auto",
+    device: DeviceName = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], typer.Option(help="Arithmetic of the network.")
     ] = "auto",
@@ -48,7 +47,7 @@ def segment(
     echo: Annotated[
         int | None, typer.Option(min=1, help="Echo number, for a series of several echoes.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Segment bones, cartilage and menisci of one knee.
 

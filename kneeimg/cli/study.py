@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kneeimg.cli.frame import CommandGroup, echo_json, refusals, table
-from kneeimg.core.anatomy import Side
+from kneeimg.cli.options import AsJson, SideIfUnsaid, study_file
 
 if TYPE_CHECKING:
     from kneeimg.pipeline.checking import StudyCheck
@@ -24,21 +24,20 @@ study_app = typer.Typer(
     no_args_is_help=True,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
 
 @study_app.command("init")
 def study_init(
     source: Annotated[
-        Path, typer.Argument(help="Folder of DICOM to read.", metavar="DIR", exists=True)
+        Path, typer.Argument(help="Folder of DICOM to read.", metavar="SCANS", exists=True)
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder for the drafts; made if missing.")
+        Path,
+        typer.Option("-o", "--out", help="Folder for the drafts; made if missing."),
     ] = Path("study"),
     force: Annotated[bool, typer.Option(help="Replace drafts that are already there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draft study.toml and participants.csv from the DICOM headers below DIR.
+    """Draft study.toml and participants.csv from the DICOM headers below SCANS.
 
     Every PatientID gets a study id (P01, P02, ...). Which is whose stands in key.csv alone, which
     only you can read: keep it sealed, apart from the results. Visits are proposed from the dates,
@@ -64,11 +63,11 @@ def study_init(
     if as_json:
         echo_json(draft.to_json() | {"written": written})
     else:
-        _show_draft(draft, out, written)
+        _show_draft(draft, source, out, written)
     raise typer.Exit(draft.exit_status)
 
 
-def _show_draft(draft: Draft, out: Path, written: list[str]) -> None:
+def _show_draft(draft: Draft, source: Path, out: Path, written: list[str]) -> None:
     for name in written:
         sealed = "   keep it sealed: it says who is who" if name == "key.csv" else ""
         typer.echo(f"wrote {out / name}{sealed}")
@@ -77,7 +76,10 @@ def _show_draft(draft: Draft, out: Path, written: list[str]) -> None:
         typer.echo("")
         columns = ("participant", "left open", "what was found", "what to do")
         table(columns, [question.cells() for question in draft.open_questions], "For you to decide")
-    typer.echo(f"Next: kneeimg study check {out} SCANS")
+    if written:
+        typer.echo(f"Next: kneeimg study check {out} SCANS")
+    else:
+        typer.echo(f"No scan was found in {source}; see kneeimg inspect {source}")
 
 
 @study_app.command("check")
@@ -89,13 +91,11 @@ def study_check(
         Path | None,
         typer.Argument(
             help="Folder of DICOM and masks; not needed when the study lists its scans.",
-            metavar="[DICOM_DIR]",
+            metavar="SCANS",
             exists=True,
         ),
     ] = None,
-    side: Annotated[
-        Side | None, typer.Option(help="Which knee, for scans that do not say it themselves.")
-    ] = None,
+    side: SideIfUnsaid = None,
     on: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Day of the check; today if left out."),
@@ -122,7 +122,9 @@ def study_check(
     from kneeimg.trial.study import load_study
 
     with refusals(as_json):
-        loaded = load_study(study / "study.toml" if study.is_dir() else study)
+        path = study_file(study)
+        assert path is not None
+        loaded = load_study(path)
         day = on.date() if on else date.today()
         result = check_study(loaded, source, on=day, side=side)
     if as_json:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kneeimg.cli.frame import User, echo_json, refusals, show_finding, table
+from kneeimg.cli.frame import echo_json, refusals, show_finding, table
+from kneeimg.cli.options import AsJson, Results, User
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def trial(
-    out: Annotated[
-        Path, typer.Argument(help="Results folder that `kneeimg run` wrote.", exists=True)
-    ],
+    out: Results,
     arms: Annotated[
         Path,
-        typer.Option(help="The sealed arms: CSV with participant, arm.", exists=True),
+        typer.Option(
+            help="The sealed arms: CSV with participant, arm.", exists=True, dir_okay=False
+        ),
     ],
     clinical: Annotated[
         list[Path] | None,
@@ -32,13 +33,16 @@ def trial(
             "womac_function, womac_total, il1b, tnfa, il6, mmp13, ae_count; units in brackets, "
             "e.g. `il6 [pg/ml]`. May be given several times.",
             exists=True,
+            dir_okay=False,
         ),
     ] = None,
     target: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write here instead of into RESULTS.")
+        Path | None,
+        typer.Option("-o", "--out", help="Write here instead of into RESULTS."),
     ] = None,
     settings: Annotated[
-        Path | None, typer.Option(help="TOML file of outcomes, visits, resamples.", exists=True)
+        Path | None,
+        typer.Option(help="TOML file of outcomes, visits, resamples.", exists=True, dir_okay=False),
     ] = None,
     visit: Annotated[
         list[str] | None,
@@ -51,7 +55,7 @@ def trial(
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Also a mixed model over all visits (large-sample).")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the statistics as JSON.")] = False,
+    as_json: AsJson = False,
     user: User = "",
 ) -> None:
     """Compare the arms of a finished study. The only command that reads the sealed arms.

@@ -49,6 +49,27 @@ class Verification:
         }
 
 
+def require_log(out: Path) -> AuditLog:
+    """The audit log of a results folder.
+
+    Raises
+    ------
+    InputError
+        AUDIT_BROKEN when there is none.
+    """
+    log = AuditLog(out)
+    if not log.path.is_file():
+        raise InputError(
+            "the folder has no audit log",
+            code=ReasonCode.AUDIT_BROKEN,
+            where=out.name,
+            expected=AUDIT_FILE,
+            found="none",
+            action="give a results folder; one of an older kneeimg gets a log with its next run",
+        )
+    return log
+
+
 def verify_audit(out: Path, head: str = "") -> Verification:
     """Check chain, files and lock of a results folder; nothing is written.
 
@@ -63,16 +84,7 @@ def verify_audit(out: Path, head: str = "") -> Verification:
     InputError
         There is no log.
     """
-    log = AuditLog(out)
-    if not log.path.is_file():
-        raise InputError(
-            "the folder has no audit log",
-            code=ReasonCode.AUDIT_BROKEN,
-            where=out.name,
-            expected=AUDIT_FILE,
-            found="none",
-            action="give a results folder; one of an older kneeimg gets a log with its next run",
-        )
+    log = require_log(out)
     chain = log.read()
     files = recorded_files(chain.entries)
     files.pop(LOCK_FILE, None)

@@ -14,95 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kneeimg.errors import Finding, InputError, ReasonCode
+from kneeimg.core.result_tables import (
+    FLOAT_COLUMNS,
+    INTEGER_COLUMNS,
+    MEASUREMENT_COLUMNS,
+    quoted,
+)
+from kneeimg.errors import Finding, unreadable_table
 from kneeimg.io.atomic import write_bytes, write_text
 from kneeimg.io.results import KneeRecord
 
 Row = Mapping[str, Any]
 
-MEASUREMENT_COLUMNS = (
-    "participant",
-    "side",
-    "visit",
-    "day",
-    "scan",
-    "dtype",
-    "kind",
-    "region",
-    "quantity",
-    "value",
-    "unit",
-    "status",
-    "reason",
-    "method",
-    "tab_source",
-    "aggregate",
-    "femur_fraction",
-    "spacing_source",
-    "qc_flags",
-    "series_uid_hash",
-    "software_version",
-    "model_sha256",
-)
-CHANGE_COLUMNS = (
-    "participant",
-    "side",
-    "kind",
-    "region",
-    "quantity",
-    "visit_from",
-    "visit_to",
-    "days",
-    "dtype",
-    "baseline",
-    "followup",
-    "change",
-    "change_pct",
-    "change_per_year",
-    "unit",
-    "status",
-    "reason",
-    "change_class",
-    "sdc",
-    "sdc_source",
-    "progression",
-    "tab_source",
-    "registration_rms_mm",
-    "drift",
-    "method",
-    "software_version",
-)
-DISPOSITION_COLUMNS = (
-    "participant",
-    "visit",
-    "side",
-    "kind",
-    "source",
-    "series_uid_hash",
-    "status",
-    "code",
-    "message",
-    "expected",
-    "found",
-    "action",
-)
 WIDE_KEYS = ("participant", "side", "visit", "day")
-
-_FLOATS = frozenset(
-    {
-        "value",
-        "femur_fraction",
-        "baseline",
-        "followup",
-        "change",
-        "change_pct",
-        "change_per_year",
-        "sdc",
-        "registration_rms_mm",
-    }
-)
-_INTEGERS = frozenset({"day", "days"})
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +174,7 @@ def write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    floats = _FLOATS.union(more_floats)
+    floats = FLOAT_COLUMNS.union(more_floats)
     types = {name: pa.float64() if name in floats else _arrow_type(name) for name in columns}
     arrays = [pa.array(_column(name, rows, floats), type=types[name]) for name in columns]
     buffer = io.BytesIO()
@@ -272,13 +196,7 @@ def read_parquet(path: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            "a result table cannot be read",
-            code=ReasonCode.OUTPUT_CHANGED,
-            where=path.name,
-            found=type(error).__name__,
-            action="run again: the tables are then written anew",
-        ) from error
+        raise unreadable_table(path.name, error) from error
     return tuple(table.column_names), table.to_pylist()
 
 
@@ -292,15 +210,14 @@ def _column(name: str, rows: Sequence[Row], floats: frozenset[str]) -> list[Any]
 def _arrow_type(name: str) -> Any:
     import pyarrow as pa
 
-    return pa.int64() if name in _INTEGERS else pa.string()
+    return pa.int64() if name in INTEGER_COLUMNS else pa.string()
 
 
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        text = str(value)
-        text = f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+        text = quoted(str(value))
         # the csv module leaves a bare carriage return unquoted, and readers take it for a new line
         return text.replace("\r\n", "\n").replace("\r", "\n")
     return repr(float(value)) if isinstance(value, float) else str(int(value))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +37,8 @@ FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 #: Quantity whose method tells how a knee on MR was measured.
 CARTILAGE = "ThCtAB_aMe"
+_QUANTITY = attrgetter("kind", "method", "region", "quantity")
+_KNEE = attrgetter("participant", "side")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +105,9 @@ def precision_rows(
     -------
     Independent rows, then paired ones, each in the order in which the quantities first appear.
     """
-    rows = []
-    for group in _grouped(values, lambda v: (v.kind, v.method, v.region, v.quantity)).values():
-        row = _independent(group)
-        if row is not None:
-            rows.append(row)
-    for own in _grouped(changes, lambda c: (c.kind, c.method, c.region, c.quantity)).values():
-        rows.append(_paired(own))
-    return tuple(rows)
+    independent = [_independent(own) for own in _grouped(values, _QUANTITY)]
+    paired = [_paired(own) for own in _grouped(changes, _QUANTITY)]
+    return (*(row for row in independent if row is not None), *paired)
 
 
 def table_of(study: PrecisionStudy, kind: str, method: str) -> PrecisionTable:
@@ -154,46 +152,42 @@ def changes_from(
     surfaces : Change maps of `compare_knees`.
     whose : The other attributes of RepeatedChange.
     """
-    changes = [
-        RepeatedChange(
-            region=row.region,
-            quantity=row.quantity,
-            unit=row.unit,
-            baseline=row.baseline,
-            followup=row.followup,
-            change=row.change,
-            **whose,
-        )
+    nan = math.nan
+    found = [
+        (row.region, row.quantity, row.unit, row.baseline, row.followup, row.change)
         for row in rows
         if row.reason is None
     ]
-    return changes + [
+    found += [
+        (plate, VERTEX_QUANTITY, "mm", nan, nan, spread)
+        for plate, spread in vertex_spread_mm(surfaces).items()
+    ]
+    return [
         RepeatedChange(
-            region=plate,
-            quantity=VERTEX_QUANTITY,
-            unit="mm",
-            baseline=math.nan,
-            followup=math.nan,
-            change=spread,
+            region=region,
+            quantity=quantity,
+            unit=unit,
+            baseline=baseline,
+            followup=followup,
+            change=change,
             **whose,
         )
-        for plate, spread in vertex_spread_mm(surfaces).items()
+        for region, quantity, unit, baseline, followup, change in found
     ]
 
 
 def _independent(values: Sequence[RepeatedValue]) -> PrecisionRow | None:
     """Row of one quantity; None where no knee has two values."""
-    knees = _grouped(values, lambda v: (v.participant, v.side))
-    series = [[v.value for v in own] for own in knees.values() if len(own) > 1]
-    if not series:
+    knees = [own for own in _grouped(values, _KNEE) if len(own) > 1]
+    if not knees:
         return None
-    used = [own[0].participant for own in knees.values() if len(own) > 1]
+    series = [[v.value for v in own] for own in knees]
     spread = np.array([np.var(own, ddof=1) for own in series])
     # each knee counts alike; s² of a knee with k scans has the variance 2 σ⁴ / (k − 1)
     df = len(series) ** 2 / sum(1.0 / (len(own) - 1) for own in series)
     least = min(len(own) for own in series)
     return PrecisionRow(
-        **_who(values[0], used, sum(len(own) for own in series)),
+        **_who(knees, sum(len(own) for own in series)),
         procedure=Procedure.INDEPENDENT,
         mean=float(np.mean([np.mean(own) for own in series])),
         **_spread(float(np.sqrt(spread.mean())), df),
@@ -204,19 +198,15 @@ def _independent(values: Sequence[RepeatedValue]) -> PrecisionRow | None:
 
 def _paired(changes: Sequence[RepeatedChange]) -> PrecisionRow:
     """Row of one quantity from its changes."""
-    knees = _grouped(changes, lambda c: (c.participant, c.side))
-    squares = np.array([np.mean([c.change**2 for c in own]) for own in knees.values()])
+    knees = _grouped(changes, _KNEE)
+    squares = np.array([np.mean([c.change**2 for c in own]) for own in knees])
     # changes from one first scan share its error: m of them count as 4 m / (m + 3)
-    counted = [4.0 * len(own) / (len(own) + 3.0) for own in knees.values()]
+    counted = [4.0 * len(own) / (len(own) + 3.0) for own in knees]
     df = len(knees) ** 2 / sum(1.0 / n for n in counted)
-    both = np.array([[own[0].baseline, own[0].followup] for own in knees.values()])
+    both = np.array([[own[0].baseline, own[0].followup] for own in knees])
     known = bool(np.isfinite(both).all())
     return PrecisionRow(
-        **_who(
-            changes[0],
-            [own[0].participant for own in knees.values()],
-            sum(len(own) + 1 for own in knees.values()),
-        ),
+        **_who(knees, sum(len(own) + 1 for own in knees)),
         procedure=Procedure.PAIRED,
         mean=float(both.mean()) if known else math.nan,
         **_spread(float(np.sqrt(squares.mean() / 2.0)), df),
@@ -225,12 +215,12 @@ def _paired(changes: Sequence[RepeatedChange]) -> PrecisionRow:
     )
 
 
-def _who(first: Any, participants: Sequence[str], scans: int) -> dict[str, Any]:
+def _who(knees: Sequence[Sequence[Repeated]], scans: int) -> dict[str, Any]:
     """Columns that name a row and count what it is made of."""
     names = ("kind", "method", "region", "quantity", "unit", "sample")
-    return {name: getattr(first, name) for name in names} | {
-        "n_people": len(set(participants)),
-        "n_knees": len(participants),
+    return {name: getattr(knees[0][0], name) for name in names} | {
+        "n_people": len({own[0].participant for own in knees}),
+        "n_knees": len(knees),
         "n_scans": scans,
     }
 
@@ -272,8 +262,9 @@ def _ends(name: str, interval: Interval) -> dict[str, float]:
     return {f"{name}_low": interval[0], f"{name}_high": interval[1]}
 
 
-def _grouped(items: Iterable[T], key: Any) -> Mapping[Any, list[T]]:
+def _grouped(items: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:
+    """Items that have the same key, groups in the order in which they first appear."""
     groups: dict[Any, list[T]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
-    return groups
+    return list(groups.values())

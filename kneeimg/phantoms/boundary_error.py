@@ -2,6 +2,7 @@
 
 The knee itself stays as it is, and so does its truth; only the drawing is off. The error is laid
 down on the bone surface, so that a mask stays a mask: bone, then cartilage on it, without holes.
+Label maps, which are known by their voxels alone, are drawn anew in `resegmentation`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from kneeimg.phantoms.cartilage import Sheet
+from kneeimg.phantoms.random_fields import smooth_noise
 
 FloatArray = NDArray[np.float64]
 
@@ -156,9 +158,7 @@ class SmoothField:
         """
         step = length_mm / _STEPS_PER_LENGTH
         counts = np.ceil((bounds_mm[1] - bounds_mm[0]) / step).astype(int) + 1
-        noise = rng.standard_normal(tuple(counts))
-        # white noise smoothed with a Gaussian of length / sqrt(2) has that correlation
-        smooth = gaussian_filter(noise, _STEPS_PER_LENGTH / np.sqrt(2.0), mode="reflect")
+        smooth = smooth_noise(tuple(counts), _STEPS_PER_LENGTH, rng, mode="reflect")
         smooth *= sd / max(float(smooth.std()), 1e-12)
         limit = _LIMIT_SD * sd
         return cls(bounds_mm[0], step, np.clip(smooth, -limit, limit))

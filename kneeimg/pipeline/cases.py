@@ -13,8 +13,7 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.laterality import SideSource
 from kneeimg.core.precision import PrecisionStudy
 from kneeimg.core.visit import Visit
-from kneeimg.errors import Finding
-from kneeimg.io.atomic import sha256_text
+from kneeimg.errors import Behaviour, Finding, behaviour
 from kneeimg.io.results import Kind, KneeRecord, scan_folder, side_letter
 from kneeimg.io.tables import DispositionRow
 from kneeimg.segment.mr import EXISTING_MASK, ModelCard
@@ -182,6 +181,47 @@ class Absent:
     day: int | None = None
     planned: bool = False
 
+    @classmethod
+    def because(
+        cls,
+        finding: Finding,
+        source: str,
+        *,
+        visit: Visit | None = None,
+        participant: str = "",
+        side: Side | None = None,
+        kind: str = "",
+        status: str = "",
+        series_uid_hash: str = "",
+        private: Iterable[str] = (),
+        planned: bool = False,
+    ) -> Absent:
+        """A scan that is not measured because of a finding.
+
+        Parameters
+        ----------
+        finding : Why; its texts and the source are shown without what is private.
+        source : Where the scan came from.
+        visit : Whose scan of which visit, where that is known.
+        participant, side : Taken where the visit says nothing.
+        kind, series_uid_hash, planned : As in the row.
+        status : Empty: "skipped" or "refused", by what the code of the finding does.
+        private : Texts that must not be shown.
+        """
+        hidden = tuple(private)
+        skipped = behaviour(finding.code) is Behaviour.SKIP
+        row = DispositionRow(
+            participant=visit.participant if visit else participant,
+            visit=visit.visit if visit else "",
+            side=row_side((visit.side if visit else None) or side),
+            kind=kind,
+            source=redact(source, hidden),
+            status=status or ("skipped" if skipped else "refused"),
+            series_uid_hash=series_uid_hash,
+            finding=redacted_finding(finding, hidden),
+        )
+        return cls(row, visit.day if visit else None, planned)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -207,9 +247,9 @@ class Plan:
     precision: PrecisionStudy | None = None
 
 
-def public_hash(text: str) -> str:
-    """Twelve hex digits that name a UID or a person without saying it."""
-    return sha256_text(f"kneeimg:{text}")[:12]
+def row_side(side: Side | None) -> str:
+    """A side as it stands in tables."""
+    return side.value if side else ""
 
 
 def redact(text: str, private: Iterable[str]) -> str:

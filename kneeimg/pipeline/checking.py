@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 from kneeimg.core.anatomy import Side
 from kneeimg.errors import Behaviour, ExitStatus, Finding, ReasonCode, behaviour
-from kneeimg.pipeline.cases import Absent, Case, Plan, redacted_finding
+from kneeimg.pipeline.cases import Absent, Case, Plan, redacted_finding, row_side
 from kneeimg.pipeline.longitudinal import lost_extent
 from kneeimg.pipeline.planning import plan_cases
 from kneeimg.pipeline.protocol import drift_between, header_protocol
-from kneeimg.pipeline.schedule import row_side
 from kneeimg.settings.study import VisitWindow
 from kneeimg.trial.study import Study
 

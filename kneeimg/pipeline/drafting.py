@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from kneeimg.errors import ExitStatus
 from kneeimg.io.atomic import require_writable, write_text
 from kneeimg.io.results import Kind
+from kneeimg.pipeline.cases import row_side
 from kneeimg.pipeline.draft_rules import ScanSeries, propose_rules
 from kneeimg.pipeline.people import group_people
-from kneeimg.pipeline.schedule import KINDS, row_side
+from kneeimg.pipeline.schedule import KINDS
 from kneeimg.settings.reading import ReadingSettings
 from kneeimg.settings.study import StudySection, VisitWindow
 from kneeimg.trial.csv_table import Table

@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING
 from kneeimg.core.anatomy import Side
 from kneeimg.core.laterality import SideSource
 from kneeimg.core.visit import Visit
-from kneeimg.errors import Behaviour, Finding, KneeimgError, ReasonCode, behaviour
+from kneeimg.errors import Behaviour, Finding, KneeimgError, behaviour
 from kneeimg.io.results import Kind
-from kneeimg.io.tables import DispositionRow
-from kneeimg.pipeline.cases import Absent, Case, redact, redacted_finding
+from kneeimg.pipeline.cases import Absent, Case, redact, row_side
 from kneeimg.pipeline.people import group_people, numbered_ids, owners_of
-from kneeimg.pipeline.schedule import KINDS, dates_backwards, row_side
+from kneeimg.pipeline.plan_findings import (
+    dates_backwards,
+    farther_from_target,
+    mask_of_nothing,
+    not_chosen,
+    not_measured,
+    refused_with,
+    stranger,
+    undated,
+    unplanned_day,
+    unused_mask,
+)
+from kneeimg.pipeline.schedule import KINDS
 from kneeimg.pipeline.sources import (
     masks_beside,
     private_of,
@@ -85,18 +96,20 @@ class Found:
         planned: bool = False,
         participant: str = "",
     ) -> None:
-        skipped = behaviour(finding.code) is Behaviour.SKIP
-        row = DispositionRow(
-            participant=visit.participant if visit else participant,
-            visit=visit.visit if visit else "",
-            side=row_side((visit.side if visit else None) or series.side),
-            kind=kind or (series.kind if series.kind != "other" else ""),
-            source=redact(series.folder, self.private),
-            status=status or ("skipped" if skipped else "refused"),
-            series_uid_hash=series.uid_hash,
-            finding=redacted_finding(finding, self.private),
+        self.absent.append(
+            Absent.because(
+                finding,
+                series.folder,
+                visit=visit,
+                participant=participant,
+                side=series.side,
+                kind=kind or (series.kind if series.kind != "other" else ""),
+                status=status,
+                series_uid_hash=series.uid_hash,
+                private=self.private,
+                planned=planned,
+            )
         )
-        self.absent.append(Absent(row, visit.day if visit else None, planned))
 
 
 def plan_found(
@@ -108,7 +121,8 @@ def plan_found(
     public = set(study.participants) if study else set()
     masks = tuple(record for record in inventory.records if record.is_mask)
     found = Found(settings, study, side, tuple(sorted(private - public)), masks=masks)
-    _add_unusable_files(found, inventory)
+    for finding in inventory.findings:
+        found.absent.append(Absent.because(finding, finding.where, private=found.private))
     for person in _people(found, inventory):
         _plan_person(found, person)
     _add_unused_masks(found, inventory)
@@ -121,35 +135,9 @@ def _add_unused_masks(found: Found, inventory: Inventory) -> None:
     for record in found.masks:
         if record.files[0] in found.used:
             continue
-        if known & set(record.refers_to or ()):
-            finding = Finding(
-                ReasonCode.NO_RULE_MATCHES,
-                "the mask of a series that is not measured with it",
-                action="see the series itself",
-            )
-        else:
-            finding = Finding(
-                ReasonCode.MASK_SERIES_MISMATCH,
-                "the series on which the segmentation was drawn is not there",
-                expected=", ".join(record.refers_to or ()) or "a series named in the file",
-                found="other series",
-            )
+        named = tuple(record.refers_to or ())
+        finding = unused_mask() if known & set(named) else mask_of_nothing(named)
         found.add_absent(record, finding)
-
-
-def _add_unusable_files(found: Found, inventory: Inventory) -> None:
-    for finding in inventory.findings:
-        skipped = behaviour(finding.code) is Behaviour.SKIP
-        row = DispositionRow(
-            participant="",
-            visit="",
-            side="",
-            kind="",
-            source=redact(finding.where, found.private),
-            status="skipped" if skipped else "refused",
-            finding=redacted_finding(finding, found.private),
-        )
-        found.absent.append(Absent(row))
 
 
 def _people(found: Found, inventory: Inventory) -> list[Person]:
@@ -159,7 +147,7 @@ def _people(found: Found, inventory: Inventory) -> list[Person]:
         if record.is_mask:
             continue
         if record.skipped or record.kind not in KINDS:
-            finding = record.refusal or _not_measured(record)
+            finding = record.refusal or not_measured(record)
             found.add_absent(record, finding, status="skipped")
         else:
             usable.append(record)
@@ -186,7 +174,7 @@ def _study_people(
         elif len(owners) == 1:
             owned[owners[0]].append(record)
         else:
-            found.add_absent(record, _stranger(), kind=record.kind)
+            found.add_absent(record, stranger(), kind=record.kind)
     return [Person(study.participants[name], tuple(series)) for name, series in owned.items()]
 
 
@@ -200,7 +188,7 @@ def _plan_person(found: Found, person: Person) -> None:
         placement = placements.get(number)
         if placement is None:
             for record in scan.series:
-                found.add_absent(record, _undated(), kind=scan.kind)
+                found.add_absent(record, undated(), kind=scan.kind)
             continue
         visit = Visit(person.participant.participant, placement.visit, scan.side, day)
         contradicted = _contradicted(scan, day, placement, found)
@@ -285,21 +273,21 @@ def _plan_scan(
     """Pick the series of a scan and make cases of them, or say why not."""
     if placement.placing is Placing.DUPLICATE:
         for record in scan.series:
-            finding = _duplicate(placement.visit)
+            finding = farther_from_target(placement.visit)
             found.add_absent(record, finding, visit=visit, kind=scan.kind, status="skipped")
         return
     try:
         chosen = _choose(scan, found)
-        others = _not_chosen(chosen[0])
+        others = not_chosen(chosen[0])
     except KneeimgError as error:
-        chosen, others = scan.series[:1], _refused_with(error.finding)
+        chosen, others = scan.series[:1], refused_with(error.finding)
         _add_refusal(found, scan, chosen[0], visit, error.finding)
     else:
         for series in chosen:
             try:
                 found.add_case(_case(found, person, series, visit, placement))
             except KneeimgError as error:
-                others = _refused_with(error.finding) if len(chosen) == 1 else others
+                others = refused_with(error.finding) if len(chosen) == 1 else others
                 _add_refusal(found, scan, series, visit, error.finding)
     for record in scan.series:
         if not any(record is series for series in chosen):
@@ -346,7 +334,7 @@ def _case(
         source=redact(series.folder, found.private),
         settings=found.settings.stages(),
         sides=stated,
-        placing=(_unscheduled(visit.day),) if unscheduled else (),
+        placing=(unplanned_day(visit.day),) if unscheduled else (),
     )
     case = with_series(
         case, require_usable(series), person.participant.patient_id, found.settings.series
@@ -356,69 +344,3 @@ def _case(
     masks = found.masks_of(series)
     found.used.update(masks)
     return with_anatomy(case, masks, found.settings, found.settings.study.label_scheme)
-
-
-def _not_measured(record: SeriesRecord) -> Finding:
-    return Finding(
-        ReasonCode.UNSUPPORTED_IMAGE,
-        "an image of a kind that is not measured",
-        where=record.folder,
-        found=record.modality,
-    )
-
-
-def _stranger() -> Finding:
-    return Finding(
-        ReasonCode.SUBJECT_MISMATCH,
-        "the person in the file is not in the participants table",
-        expected="a patient_id of participants.csv",
-        found="another PatientID, or none",
-        action="give the patient_id in participants.csv; scans without one go into a folder named "
-        "after the participant",
-    )
-
-
-def _undated() -> Finding:
-    return Finding(
-        ReasonCode.VISIT_OUT_OF_WINDOW,
-        "the scan has no date, so its visit is unknown",
-        expected="a study date, or a folder named after the visit",
-        found="neither",
-        action="list the scan in scans.csv",
-    )
-
-
-def _unscheduled(day: int | None) -> Finding:
-    return Finding(
-        ReasonCode.VISIT_OUT_OF_WINDOW,
-        "the scan is dated before the baseline, outside every visit window"
-        if day is not None and day < 0
-        else "the scan date lies outside every visit window",
-        found=f"day {day}",
-        action="the scan is measured as an unscheduled visit; check date and baseline",
-    )
-
-
-def _duplicate(visit: str) -> Finding:
-    return Finding(
-        ReasonCode.DUPLICATE_SCAN,
-        f"another scan of visit {visit} is nearer to its target day",
-        action="none needed; to measure this scan instead, list the scans in scans.csv",
-    )
-
-
-def _refused_with(finding: Finding) -> Finding:
-    return Finding(
-        finding.code,
-        "part of a scan that was refused",
-        action="see the refused series of this visit",
-    )
-
-
-def _not_chosen(series: SeriesRecord) -> Finding:
-    return Finding(
-        ReasonCode.NO_RULE_MATCHES,
-        "another series of this scan was chosen",
-        found=series.uid_hash,
-        action="change the [[series]] rules of the study file if this one was meant",
-    )

@@ -13,9 +13,8 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.laterality import SideSource, combine_sides
 from kneeimg.core.visit import Visit
 from kneeimg.errors import Finding, InputError, KneeimgError, ReasonCode
-from kneeimg.io.tables import DispositionRow
-from kneeimg.pipeline.cases import Absent, Case, redact, redacted_finding
-from kneeimg.pipeline.schedule import dates_backwards, out_of_window, row_side
+from kneeimg.pipeline.cases import Absent, Case, redact
+from kneeimg.pipeline.plan_findings import dates_backwards, not_nearest, out_of_window
 from kneeimg.pipeline.sources import (
     masks_beside,
     masks_of_case,
@@ -45,14 +44,14 @@ def plan_listed(study: Study, side: Side | None = None) -> tuple[list[Case], lis
     kept = _nearest([n for n in range(len(scans)) if n not in refused], scans, study)
     for number, scan in enumerate(scans):
         if number in refused:
-            absent.append(_refused(scan, refused[number], study))
+            absent.append(_absent(scan, refused[number], study))
         elif number not in kept:
-            absent.append(_duplicate(scan, study))
+            absent.append(_absent(scan, not_nearest(scan.visit), study, "skipped"))
         else:
             try:
                 cases.append(_listed_case(scan, study, side))
             except KneeimgError as error:
-                absent.append(_refused(scan, error.finding, study))
+                absent.append(_absent(scan, error.finding, study))
     return cases, absent
 
 
@@ -221,24 +220,14 @@ def _private(scan: ListedScan, study: Study) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for record in records for text in private_of(record)))
 
 
-def _refused(scan: ListedScan, finding: Finding, study: Study, status: str = "refused") -> Absent:
-    private = _private(scan, study)
-    row = DispositionRow(
-        scan.participant,
-        scan.visit,
-        row_side(scan.side),
-        scan.kind,
-        redact(_shown(scan), private),
-        status,
-        finding=redacted_finding(finding, private),
+def _absent(scan: ListedScan, finding: Finding, study: Study, status: str = "refused") -> Absent:
+    visit = Visit(scan.participant, scan.visit, scan.side, scan.day)
+    return Absent.because(
+        finding,
+        _shown(scan),
+        visit=visit,
+        kind=scan.kind,
+        status=status,
+        private=_private(scan, study),
+        planned=status == "refused",
     )
-    return Absent(row, day=scan.day, planned=status == "refused")
-
-
-def _duplicate(scan: ListedScan, study: Study) -> Absent:
-    finding = Finding(
-        ReasonCode.DUPLICATE_SCAN,
-        f"another scan of visit {scan.visit} is nearer to its target day, or stands first",
-        action="none needed; to measure both, name them run-1 and run-2 in the column `scan`",
-    )
-    return _refused(scan, finding, study, "skipped")

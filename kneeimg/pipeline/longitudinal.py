@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kneeimg import __version__
 from kneeimg.core.anatomy import Bone
 from kneeimg.core.measurement import Measurement, Status
+from kneeimg.core.result_tables import CHANGE_COLUMNS
 from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding, InputError, ReasonCode
 from kneeimg.io.atomic import staging_folder, write_bytes, write_json
@@ -28,7 +29,6 @@ from kneeimg.io.results import (
     scan_folder,
     side_letter,
 )
-from kneeimg.io.tables import CHANGE_COLUMNS
 from kneeimg.longitudinal.change import KneeChange, compare_films, compare_knees
 from kneeimg.longitudinal.ordered import ordered_rows
 from kneeimg.longitudinal.registration import Registration

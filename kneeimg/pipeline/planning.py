@@ -11,16 +11,23 @@ from pathlib import Path, PurePosixPath
 from kneeimg.core.anatomy import Side
 from kneeimg.core.laterality import combine_sides
 from kneeimg.core.visit import STUDY_ID, Visit
-from kneeimg.errors import Finding, InputError, KneeimgError, ReasonCode, StudyError
-from kneeimg.io.tables import DispositionRow
-from kneeimg.pipeline.cases import Absent, Case, Plan
+from kneeimg.errors import (
+    Behaviour,
+    Finding,
+    InputError,
+    KneeimgError,
+    ReasonCode,
+    StudyError,
+    behaviour,
+)
+from kneeimg.pipeline.cases import Absent, Case, Plan, row_side
 from kneeimg.pipeline.found import plan_found
 from kneeimg.pipeline.listed import plan_listed
+from kneeimg.pipeline.plan_findings import second_scan, unknown_side_among_others
 from kneeimg.pipeline.schedule import (
     missing_visits,
     name_manifests,
     number_repeats,
-    row_side,
     silent_refusals,
     visit_order,
 )
@@ -83,6 +90,7 @@ def plan_cases(
             where=input_dir.name,
             expected="DICOM series or films, or masks (NIfTI, NRRD, MHA)",
             found=f"{inventory.n_files} files of other kinds",
+            action="give the folder that holds the scans; `kneeimg inspect` shows what is in one",
         )
     return _unique_rows(_assemble(cases, absent, settings, study))
 
@@ -136,11 +144,11 @@ def _without_clashes(cases: Sequence[Case]) -> tuple[list[Case], list[Absent]]:
         visit = case.visit
         scan = (visit.participant, visit.visit, case.kind)
         if None in case.knees and crowd[scan] > 1:
-            dropped.append(_dropped(case, _unknown_side(), "refused"))
+            dropped.append(_dropped(case, unknown_side_among_others()))
             continue
         knees = [(*scan, side) for side in case.knees if side]
         if any(_clashes(visit.scan, taken.get(knee, set())) for knee in knees):
-            dropped.append(_dropped(case, _duplicate(visit), "skipped"))
+            dropped.append(_dropped(case, second_scan(visit.visit)))
             continue
         for knee in knees:
             taken.setdefault(knee, set()).add(visit.scan)
@@ -153,35 +161,14 @@ def _clashes(scan: str, taken: set[str]) -> bool:
     return bool(taken) and (not scan or scan in taken or "" in taken)
 
 
-def _dropped(case: Case, finding: Finding, status: str) -> Absent:
-    row = DispositionRow(
-        case.visit.participant,
-        case.visit.visit,
-        row_side(case.visit.side),
-        case.kind,
-        case.source,
-        status,
-        case.series_uid_hash,
+def _dropped(case: Case, finding: Finding) -> Absent:
+    return Absent.because(
         finding,
-    )
-    return Absent(row, case.visit.day, planned=status == "refused")
-
-
-def _unknown_side() -> Finding:
-    return Finding(
-        ReasonCode.NO_LATERALITY,
-        "several scans of this visit, and nothing says which knee this one shows",
-        expected="left or right",
-        found="no source",
-        action="list the scans with their sides in scans.csv",
-    )
-
-
-def _duplicate(visit: Visit) -> Finding:
-    return Finding(
-        ReasonCode.DUPLICATE_SCAN,
-        f"this knee has another scan at visit {visit.visit}",
-        action="list the scan that is meant in scans.csv",
+        case.source,
+        visit=case.visit,
+        kind=case.kind,
+        series_uid_hash=case.series_uid_hash,
+        planned=behaviour(finding.code) is not Behaviour.SKIP,
     )
 
 
@@ -237,10 +224,8 @@ def _plan_masks(
             used[key] = name.as_posix()
             cases.append(case)
         except KneeimgError as error:
-            row = DispositionRow(
-                "", "", "", "mri", name.as_posix(), "refused", finding=error.finding
-            )
-            absent.append(Absent(row))
+            refusal = Absent.because(error.finding, name.as_posix(), kind="mri", status="refused")
+            absent.append(refusal)
     return cases, absent
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from kneeimg.training.datalist import DataEntry, Datalist
 
 if TYPE_CHECKING:
     from kneeimg.training.anatomy_donor import Donor
+    from kneeimg.training.anatomy_source import KneeLabels
 
 Progress = Callable[[int, int, str], None]
 
@@ -29,26 +30,79 @@ _IMAGE_RECIPE = 1
 
 
 @dataclass(frozen=True, slots=True)
-class PoolTask:
-    """One knee of the pool.
+class PoolFile:
+    """One knee in a pool.
 
     Attributes
     ----------
-    entry : What it is made of.
-    folder : Folder of the datalist.
-    variant : 0 is the knee as labelled; others have disease drawn. Labelled images have no others.
-    target : File in the pool.
+    path : The `.npz` file.
+    participant, visit : Whose knee, and which scan of it.
+    variant : 0 is the knee as labelled; others have disease drawn.
+    recipe : Number of the recipe that it is made by; another one makes another knee of it.
     """
 
-    entry: DataEntry
-    folder: Path
+    path: Path
+    participant: str
+    visit: str
     variant: int
-    target: Path
+    recipe: int
 
     @property
     def seed(self) -> int:
         """The same for the same scan and variant, on every machine."""
-        return zlib.crc32(f"{self.entry.participant}/{self.entry.visit}/{self.variant}".encode())
+        return zlib.crc32(f"{self.participant}/{self.visit}/{self.variant}".encode())
+
+    def is_current(self) -> bool:
+        """Whether the file is there, readable and made by this recipe."""
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                return int(stored["recipe"]) == self.recipe and int(stored["seed"]) == self.seed
+        except (OSError, ValueError, KeyError, zlib.error, EOFError):
+            return False
+
+    def tissue_map(self, knee: KneeLabels, donor: Path | None) -> dict[str, np.ndarray]:
+        """The whole knee built around a label map, with the disease of this variant."""
+        from kneeimg.training.anatomy import build_tissue_map
+        from kneeimg.training.anatomy_disease import Disease
+
+        rng = np.random.default_rng(self.seed)
+        disease = Disease.none() if self.variant == 0 else Disease.drawn(rng)
+        made = build_tissue_map(knee, _donor(donor), rng, disease)
+        return {
+            "substances": made.substances,
+            "spacing_mm": np.array(made.spacing_mm),
+            "disease": np.array(json.dumps(disease.described())),
+        }
+
+    def write(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store the arrays and what they are, atomically.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        stream = io.BytesIO()
+        np.savez_compressed(
+            stream,
+            participant=self.participant,
+            visit=self.visit,
+            variant=self.variant,
+            seed=self.seed,
+            recipe=self.recipe,
+            allow_pickle=False,
+            **arrays,
+        )
+        write_bytes(self.path, stream.getvalue())
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A knee of the pool to make: what it is made of, in which folder that lies, and its file."""
+
+    entry: DataEntry
+    folder: Path
+    file: PoolFile
 
 
 def make_pool(
@@ -70,9 +124,11 @@ def make_pool(
         A label map cannot be read, has a value outside its scheme, does not lie on its image, or
         is not a whole knee.
     """
-    tasks = [task for task in _tasks(datalist, folder, pool, variants) if not _is_current(task)]
+    tasks = [
+        task for task in _tasks(datalist, folder, pool, variants) if not task.file.is_current()
+    ]
     for done, task in enumerate(tasks):
-        progress(done, len(tasks), task.target.name)
+        progress(done, len(tasks), task.file.path.name)
         _make(task, donor)
     if tasks:
         progress(len(tasks), len(tasks), "pool")
@@ -87,10 +143,22 @@ def make_pool(
     return len(tasks)
 
 
-def _tasks(datalist: Datalist, folder: Path, pool: Path, variants: int) -> list[PoolTask]:
-    """Variant by variant, so that an unfinished pool holds everybody."""
+def _tasks(datalist: Datalist, folder: Path, pool: Path, variants: int) -> list[_Task]:
+    """Variant by variant, so that an unfinished pool holds everybody; labelled images have one."""
+    from kneeimg.training.anatomy import RECIPE
+
     return [
-        PoolTask(entry, folder, variant, pool / f"{_name(entry)}_v{variant:02d}.npz")
+        _Task(
+            entry,
+            folder,
+            PoolFile(
+                pool / f"{_name(entry)}_v{variant:02d}.npz",
+                entry.participant,
+                entry.visit,
+                variant,
+                RECIPE if entry.image is None else _IMAGE_RECIPE,
+            ),
+        )
         for variant in range(variants)
         for entry in datalist.training
         if variant == 0 or entry.image is None
@@ -101,40 +169,19 @@ def _name(entry: DataEntry) -> str:
     return f"{entry.participant}_{entry.visit}{entry.side.value[0].upper()}"
 
 
-def _recipe(task: PoolTask) -> int:
-    from kneeimg.training.anatomy import RECIPE
-
-    return RECIPE if task.entry.image is None else _IMAGE_RECIPE
-
-
-def _is_current(task: PoolTask) -> bool:
-    try:
-        with np.load(task.target, allow_pickle=False) as stored:
-            return int(stored["recipe"]) == _recipe(task) and int(stored["seed"]) == task.seed
-    except (OSError, ValueError, KeyError, zlib.error, EOFError):
-        return False
-
-
-def _make(task: PoolTask, donor: Path | None) -> None:
+def _make(task: _Task, donor: Path | None) -> None:
     from kneeimg.io.label_maps import read_label_map
+    from kneeimg.training.anatomy_source import KneeLabels
 
     entry = task.entry
     image = None if entry.image is None else _read_image(task.folder / entry.image)
     grid = None if image is None else image.grid
     labels = read_label_map(task.folder / entry.label, entry.scheme, grid)
-    arrays = _tissue_map(task, labels, donor) if image is None else _scan(task, image, labels)
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        participant=entry.participant,
-        visit=entry.visit,
-        variant=task.variant,
-        seed=task.seed,
-        recipe=_recipe(task),
-        allow_pickle=False,
-        **arrays,
-    )
-    write_bytes(task.target, stream.getvalue())
+    if image is None:
+        arrays = task.file.tissue_map(KneeLabels.of(labels, entry.side), donor)
+    else:
+        arrays = _scan(entry, image, labels)
+    task.file.write(arrays)
 
 
 def _read_image(path: Path) -> Volume:
@@ -143,38 +190,27 @@ def _read_image(path: Path) -> Volume:
     return read_volume(path)
 
 
-def _tissue_map(task: PoolTask, labels: LabelMap, donor: Path | None) -> dict[str, np.ndarray]:
-    from kneeimg.training.anatomy import build_tissue_map
-    from kneeimg.training.anatomy_disease import Disease
-    from kneeimg.training.anatomy_source import KneeLabels
-
-    rng = np.random.default_rng(task.seed)
-    disease = Disease.none() if task.variant == 0 else Disease.drawn(rng)
-    knee = KneeLabels.of(labels, task.entry.side)
-    made = build_tissue_map(knee, _donor(donor), rng, disease)
-    return {
-        "substances": made.substances,
-        "spacing_mm": np.array(made.spacing_mm),
-        "disease": np.array(json.dumps(disease.described())),
-    }
-
-
 @lru_cache(maxsize=1)
 def _donor(path: Path | None) -> Donor | None:
     """The knee that lends its soft tissue, read once."""
     if path is None:
         return None
-    import SimpleITK
-
     from kneeimg.training.anatomy_atlas import spl_donor
+
+    return spl_donor(*read_values(path))
+
+
+def read_values(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Values as they stand, on axes closest to left, posterior, superior, and voxel size in mm."""
+    import SimpleITK
 
     image = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(path)), "LPS")
     step = image.GetSpacing()
-    structures = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
-    return spl_donor(structures, (float(step[0]), float(step[1]), float(step[2])))
+    values = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+    return values, (float(step[0]), float(step[1]), float(step[2]))
 
 
-def _scan(task: PoolTask, image: Volume, labels: LabelMap) -> dict[str, np.ndarray]:
+def _scan(entry: DataEntry, image: Volume, labels: LabelMap) -> dict[str, np.ndarray]:
     """A labelled image in the network frame at the voxel size of the fine network."""
     import torch
 
@@ -187,9 +223,9 @@ def _scan(task: PoolTask, image: Volume, labels: LabelMap) -> dict[str, np.ndarr
         raise MaskError(
             "the image holds values that are not numbers",
             code=ReasonCode.EMPTY_MASK,
-            where=str(task.entry.image),
+            where=str(entry.image),
         )
-    frame = frame_of(image.grid, task.entry.side, CascadeSpec().fine_spacing_mm)
+    frame = frame_of(image.grid, entry.side, CascadeSpec().fine_spacing_mm)
     signal = resample(
         torch.as_tensor(np.ascontiguousarray(image.data))[None].float(), image.grid, frame
     )
@@ -199,5 +235,5 @@ def _scan(task: PoolTask, image: Volume, labels: LabelMap) -> dict[str, np.ndarr
         "image": scaled(signal, *intensity_range(signal))[0].numpy().astype(np.float16),
         "classes": sample(classes, index, classes, "nearest")[0].numpy().astype(np.uint8),
         "spacing_mm": np.asarray(frame.spacing_mm, dtype=np.float64),
-        "unknown": np.array(task.entry.unknown_classes, dtype=np.uint8),
+        "unknown": np.array(entry.unknown_classes, dtype=np.uint8),
     }

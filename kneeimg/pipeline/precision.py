@@ -21,8 +21,9 @@ from kneeimg.core.precision import (
 )
 from kneeimg.errors import Finding, InputError, ReasonCode, StudyError
 from kneeimg.io.atomic import write_bytes
+from kneeimg.io.freeze import require_results
 from kneeimg.io.precision import header_path, number_of, read_repeats, write_precision
-from kneeimg.io.results import DESCRIPTION, is_results_folder, read_json
+from kneeimg.io.results import DESCRIPTION, read_json
 from kneeimg.longitudinal.change import compare_films, compare_knees
 from kneeimg.longitudinal.retest import (
     RepeatedChange,
@@ -89,13 +90,7 @@ def precision_of_results(
     StudyError
         A mistake in one of the files.
     """
-    if not is_results_folder(out):
-        raise InputError(
-            "the folder holds no results of kneeimg",
-            code=ReasonCode.OUTPUT_CHANGED,
-            where=out.name,
-            action="name the folder that kneeimg run wrote",
-        )
+    require_results(out)
     groups = repeated_scans(finished_scans(out), pairs)
     if not groups:
         raise InputError("no knee was scanned and measured twice", code=ReasonCode.NO_REPEATS)

@@ -7,41 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kneeimg.core.anatomy import Side
-from kneeimg.errors import Finding, ReasonCode
 from kneeimg.io.results import Kind, side_letter
 from kneeimg.io.tables import DispositionRow
-from kneeimg.pipeline.cases import Absent, Case
-from kneeimg.settings.study import VisitWindow
+from kneeimg.pipeline.cases import Absent, Case, row_side
+from kneeimg.pipeline.plan_findings import no_scan
 from kneeimg.trial.study import Participant, Study, planned_visits
 
 KINDS: tuple[Kind, ...] = ("mri", "film")
-
-
-def out_of_window(day: int | None, window: VisitWindow | None) -> tuple[Finding, ...]:
-    """A finding when the day is known and lies outside the visit's window."""
-    if day is None or window is None or window.holds(day):
-        return ()
-    low, high = window.target_day - window.window_days, window.target_day + window.window_days
-    finding = Finding(
-        ReasonCode.VISIT_OUT_OF_WINDOW,
-        f"the scan is dated outside the window of visit {window.name}",
-        expected=f"day {low} to {high}",
-        found=f"day {day}",
-        action="check date and baseline; the scan is measured and flagged",
-    )
-    return (finding,)
-
-
-def dates_backwards(visit: str, before: str, day: int | None) -> Finding:
-    """The refusal of a scan that is dated before a visit that it must follow."""
-    return Finding(
-        ReasonCode.DATES_BACKWARDS,
-        f"the scan of visit {visit} contradicts the date of visit {before}",
-        expected="dates in the order of the planned visits",
-        found=f"day {day}",
-        action="correct the date or the visit, here or at the other visit, and run again",
-    )
 
 
 def missing_visits(study: Study, cases: Sequence[Case], absent: Sequence[Absent]) -> list[Absent]:
@@ -51,7 +23,7 @@ def missing_visits(study: Study, cases: Sequence[Case], absent: Sequence[Absent]
     for person in study.participants.values():
         for kind in _planned_kinds(study, cases):
             for side in _expected_sides(cases, person, kind):
-                for window in planned_visits(study, person.participant, kind):
+                for window in planned_visits(study, kind):
                     knee = (person.participant, window.name, kind)
                     # a scan of unknown side may be the very one that is looked for
                     if not {(*knee, side), (*knee, "")} & seen:
@@ -141,11 +113,6 @@ def _scan_order(case: Case) -> tuple[float, str, str]:
     return (math.inf if day is None else day, case.source, case.series_uid_hash)
 
 
-def row_side(side: Side | None) -> str:
-    """A side as it stands in tables."""
-    return side.value if side else ""
-
-
 def _seen(cases: Iterable[Case], absent: Iterable[Absent]) -> set[tuple[str, str, str, str]]:
     seen = {(a.row.participant, a.row.visit, a.row.kind, a.row.side) for a in absent if a.planned}
     for case in cases:
@@ -178,15 +145,11 @@ def _expected_sides(cases: Iterable[Case], person: Participant, kind: Kind) -> t
 
 def _missing(study: Study, participant: str, visit: str, kind: Kind, side: str) -> Absent:
     refusal = study.refused.get(participant)
-    finding = refusal or Finding(
-        ReasonCode.VISIT_MISSING,
-        "no scan was found for a planned visit",
-        expected=f"{kind} of visit {visit}",
-        found="none",
-        action="add the scan, or leave the gap as it is: it stays in the tables",
-    )
-    status = "refused" if refusal else "missing"
-    row = DispositionRow(participant, visit, side, kind, study.id, status, finding=finding)
+    finding = refusal or no_scan(kind, visit)
+    row = DispositionRow(
+        participant, visit, side, kind, study.id, "refused" if refusal else "missing",
+        finding=finding,
+    )  # fmt: skip
     return Absent(row, planned=True)
 
 
@@ -194,7 +157,7 @@ def silent_refusals(study: Study, absent: Iterable[Absent]) -> list[Absent]:
     """A row for each refused participant that has none, so that nobody disappears."""
     named = {item.row.participant for item in absent}
     return [
-        Absent(DispositionRow(name, "", "", "", study.id, "refused", finding=finding))
+        Absent.because(finding, study.id, participant=name, status="refused")
         for name, finding in study.refused.items()
         if name not in named
     ]

@@ -39,6 +39,15 @@ def one_series(path: Path, kind: Kind, settings: StudyFile) -> SeriesRecord:
     records = [record for record in inventory.records if record.kind == kind]
     if not records and inventory.findings:
         raise InputError.from_finding(inventory.findings[0])
+    if all(record.skipped for record in records):
+        raise InputError(
+            "no series here can be taken",
+            code=ReasonCode.NO_RULE_MATCHES,
+            where=path.name,
+            expected="MR images" if kind == "mri" else "a film",
+            found=f"{len(records)} series, all skipped" if records else "none",
+            action="`kneeimg inspect` shows what is in a folder, and why a series is skipped",
+        )
     return require_usable(select_series(records, settings.series))
 
 

@@ -176,13 +176,12 @@ def _begin_from(training: Training, stage: Stage, network: SubpixelNet) -> None:
     if not training.config.begin_from:
         return
     from kneeimg.networks.bundle import load_cascade, read_bundle
+    from kneeimg.segment.models import require_bundle
 
     given = training.config.begin_from
-    folder = training.folder / given
-    if not folder.is_dir():
-        from kneeimg.settings.resources import model_path
-
-        folder = model_path(given)
+    beside = training.folder / given
+    action = "correct begin_from in the train file"
+    folder = beside if beside.is_dir() else require_bundle(given, action=action)
     found = load_cascade(read_bundle(folder))
     try:
         network.load_state_dict(found.get_submodule(stage).state_dict())

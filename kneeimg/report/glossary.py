@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 _PLATES: Mapping[str, str] = {
     "MT": "medial tibia",
@@ -190,3 +191,37 @@ def unit_text(unit: str) -> str:
     ('mm²', '')
     """
     return UNITS.get(unit, unit)
+
+
+def kind_text(kind: str) -> str:
+    """Kind of scan as printed.
+
+    >>> kind_text("mri"), kind_text("film")
+    ('MR', 'film')
+    """
+    return "MR" if kind == "mri" else kind
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A row of a table about one quantity of one region.
+
+    Attributes
+    ----------
+    region, quantity : As in the measurements.
+    unit : As printed.
+    """
+
+    region: str
+    quantity: str
+    unit: str
+
+    @property
+    def region_meaning(self) -> str:
+        """Meaning of the region."""
+        return region_meaning(self.region)
+
+    @property
+    def quantity_meaning(self) -> str:
+        """Meaning of the quantity."""
+        return quantity_meaning(self.quantity)

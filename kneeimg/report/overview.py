@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from kneeimg.core.anatomy import Subregion
 from kneeimg.core.visit import STUDY_ID
 from kneeimg.errors import REASONS, ReasonCode
-from kneeimg.report.glossary import quantity_meaning, region_meaning, unit_text
+from kneeimg.report.glossary import Labelled, kind_text, unit_text
 from kneeimg.report.numbers import ABSENT, number_text
 from kneeimg.report.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KIND_NAMES = {"mri": "MR", "film": "film"}
 PRIMARY_FILM = ("mJSW", "nmJSW", "JSA")
 PRIMARY_MR = ("ThCtAB_aMe",)
 _CLASSES = ("loss", "within measurement error", "gain", "no repeatability data")
@@ -69,15 +68,10 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupChange:
+class GroupChange(Labelled):
     """Change of one quantity over all knees with a value, as text."""
 
     kind: str
-    region: str
-    region_meaning: str
-    quantity: str
-    quantity_meaning: str
-    unit: str
     pair: str
     count: str
     baseline: str
@@ -139,7 +133,7 @@ def refusals(disposition: pd.DataFrame) -> list[Refusal]:
                     participant=row["participant"],
                     visit=row["visit"],
                     side=row["side"],
-                    kind=KIND_NAMES.get(row["kind"], row["kind"]),
+                    kind=kind_text(row["kind"]),
                     source=row["source"],
                     status=status,
                     code=row["code"],
@@ -206,7 +200,7 @@ def scan_matrix(
     kept = results.disposition[results.disposition["status"] != "skipped"]
     cells: dict[tuple[str, str], list[Scan]] = {}
     for row in kept.to_dict("records"):
-        kind = KIND_NAMES.get(row["kind"], row["kind"])
+        kind = kind_text(row["kind"])
         scan = Scan(f"{kind} {row['side']}".strip(), row["status"], row["code"])
         cells.setdefault((row["participant"], row["visit"]), []).append(scan)
     return [(p, [cells.get((p, visit), []) for visit in visits]) for p in people]
@@ -228,11 +222,9 @@ def _group(key: tuple[str, ...], rows: pd.DataFrame) -> GroupChange:
     spread = float(valid["change"].std(ddof=1)) if len(valid) > 1 else float("nan")
     classes = valid["change_class"].value_counts().to_dict()
     return GroupChange(
-        kind=KIND_NAMES.get(kind, kind),
+        kind=kind_text(kind),
         region=region,
-        region_meaning=region_meaning(region),
         quantity=quantity,
-        quantity_meaning=quantity_meaning(quantity),
         unit=unit_text(unit),
         pair=f"{visit_from} → {visit_to}",
         count=f"{len(valid)} of {len(rows)}",

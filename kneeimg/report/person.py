@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kneeimg.report.glossary import quantity_meaning, region_meaning, unit_text
+from kneeimg.report.glossary import Labelled, kind_text, unit_text
 from kneeimg.report.numbers import number_text
 from kneeimg.report.overview import is_primary, visit_order
 from kneeimg.report.results import Picture, Results
@@ -49,14 +49,9 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Line(Labelled):
     """One region and quantity at every visit."""
 
-    region: str
-    region_meaning: str
-    quantity: str
-    quantity_meaning: str
-    unit: str
     cells: tuple[Cell | None, ...]
     first_of_region: bool
 
@@ -78,14 +73,9 @@ class LongRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeRow:
+class ChangeRow(Labelled):
     """One change between two visits, as text."""
 
-    region: str
-    region_meaning: str
-    quantity: str
-    quantity_meaning: str
-    unit: str
     pair: str
     days: str
     baseline: str
@@ -197,9 +187,7 @@ def _lines(measured: pd.DataFrame, visits: Sequence[str]) -> list[Line]:
         lines.append(
             Line(
                 region=region,
-                region_meaning=region_meaning(region),
                 quantity=quantity,
-                quantity_meaning=quantity_meaning(quantity),
                 unit=unit_text(unit),
                 cells=tuple(by_visit.get(visit) for visit in visits),
                 first_of_region=not lines or lines[-1].region != region,
@@ -225,7 +213,7 @@ def _visit_part(measured: pd.DataFrame, visit: str, pictures: Sequence[Picture])
 
 def _long_row(row: Mapping[Any, Any]) -> LongRow:
     return LongRow(
-        kind={"mri": "MR"}.get(row["kind"], row["kind"]),
+        kind=kind_text(row["kind"]),
         region=row["region"],
         quantity=row["quantity"],
         cell=cell_of(row),
@@ -262,9 +250,7 @@ def _change_row(row: Mapping[Any, Any]) -> ChangeRow:
     sdc = number_text(row["sdc"], unit)
     return ChangeRow(
         region=row["region"],
-        region_meaning=region_meaning(row["region"]),
         quantity=row["quantity"],
-        quantity_meaning=quantity_meaning(row["quantity"]),
         unit=unit_text(unit),
         pair=f"{row['visit_from']} → {row['visit_to']}",
         days=number_text(row["days"], "d"),

@@ -10,36 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from kneeimg.core.result_tables import (
+    CHANGE_COLUMNS,
+    DISPOSITION_COLUMNS,
+    MEASUREMENT_COLUMNS,
+)
 from kneeimg.core.visit import STUDY_ID
 from kneeimg.errors import InputError, ReasonCode
+from kneeimg.report.tables import clean_table, read_table
 from kneeimg.report.trial_tables import TrialTables, read_trial_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASUREMENT_COLUMNS = (
-    "participant", "side", "visit", "day", "scan", "dtype", "kind", "region", "quantity", "value",
-    "unit", "status", "reason", "method", "tab_source", "aggregate", "femur_fraction",
-    "spacing_source", "qc_flags", "series_uid_hash", "software_version", "model_sha256",
-)  # fmt: skip
-CHANGE_COLUMNS = (
-    "participant", "side", "kind", "region", "quantity", "visit_from", "visit_to", "days",
-    "dtype", "baseline", "followup", "change", "change_pct", "change_per_year", "unit", "status",
-    "reason", "change_class", "sdc", "sdc_source", "progression", "tab_source",
-    "registration_rms_mm", "drift", "method", "software_version",
-)  # fmt: skip
-DISPOSITION_COLUMNS = (
-    "participant", "visit", "side", "kind", "source", "series_uid_hash", "status", "code",
-    "message", "expected", "found", "action",
-)  # fmt: skip
-_NUMBERS = frozenset(
-    {
-        "day", "value", "femur_fraction", "days", "baseline", "followup", "change", "change_pct",
-        "change_per_year", "sdc", "registration_rms_mm",
-    }
-)  # fmt: skip
 _SIDES = {"L": "left", "R": "right", "X": ""}
-QUOTED = re.compile(r"^'(?=[=+\-@\t\r])")  # how text that looks like a formula stands in a CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,42 +116,10 @@ def _table_file(folder: Path, name: str) -> Path | None:
 
 
 def _table(path: Path | None, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A table with exactly these columns, text as str and numbers as float64."""
+    """A table with exactly these columns; without rows where there is no file."""
     import pandas as pd
 
-    if path is None:
-        return clean_table(pd.DataFrame(columns=list(columns)), columns)
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            # As text: "NA" may be a participant, and "001" is one.
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-            frame = frame.replace(QUOTED, "", regex=True)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "a result table cannot be read",
-            code=ReasonCode.OUTPUT_CHANGED,
-            where=path.name,
-            found=type(error).__name__,
-            action="run again: the tables are then written anew",
-        ) from error
-    return clean_table(frame, columns)
-
-
-def clean_table(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The columns in order; absent text is "", absent numbers NaN, columns added where missing."""
-    import pandas as pd
-
-    cleaned = {}
-    for name in columns:
-        column = frame[name] if name in frame else pd.Series([None] * len(frame), dtype=object)
-        if name in _NUMBERS:
-            cleaned[name] = pd.to_numeric(column, errors="coerce").astype("float64").to_numpy()
-        else:
-            text = column.astype(object)
-            cleaned[name] = text.where(text.notna(), "").map(str).to_numpy(dtype=object)
-    return pd.DataFrame(cleaned, columns=list(columns))
+    return clean_table(pd.DataFrame() if path is None else read_table(path), columns)
 
 
 def find_pictures(out: Path) -> tuple[Picture, ...]:

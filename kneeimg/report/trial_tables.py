@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kneeimg.errors import InputError, ReasonCode
+from kneeimg.report.tables import as_numbers, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,24 +69,8 @@ def read_trial_tables(folder: Path) -> TrialTables:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    from kneeimg.report.results import QUOTED
-
-    try:
-        # as text: an arm may be called "NA"
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "a table of the trial analysis cannot be read",
-            code=ReasonCode.OUTPUT_CHANGED,
-            where=path.name,
-            found=type(error).__name__,
-            action="call `kneeimg trial` again",
-        ) from error
+    frame = read_table(path, action="call `kneeimg trial` again")
     for column in frame.columns:
-        if column in _TEXT:
-            frame[column] = frame[column].replace(QUOTED, "", regex=True)
-        else:
-            frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("float64")
+        if column not in _TEXT:
+            frame[column] = as_numbers(frame[column])
     return frame

@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kneeimg.core.anatomy import Bone, LabelScheme, Side, Tissue
+from kneeimg.core.anatomy import LabelScheme, Side, Tissue
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
-from kneeimg.errors import KneeimgError, MaskError, ModelError, ReasonCode, StudyError
-from kneeimg.segment.bundle import Clock, require_image
-from kneeimg.segment.cleanup import clean_up
-from kneeimg.segment.confidence import confidence_of, judge
+from kneeimg.errors import Finding, KneeimgError, MaskError, ModelError, ReasonCode, StudyError
 from kneeimg.segment.devices import choose_device
-from kneeimg.segment.mr import ModelCard, Segmentation
+from kneeimg.segment.mr import ModelCard
+from kneeimg.segment.network import Clock, NetworkSegmenter
 from kneeimg.settings.foreign_model import LETTER_AXES, ForeignInput, ForeignModelFile
 from kneeimg.settings.segmentation import SegmentationSettings
 from kneeimg.settings.toml import load_toml
@@ -99,7 +97,7 @@ def read_foreign(path: Path, scheme: LabelScheme) -> ForeignModel:
     return ForeignModel(path, about, scheme, digest.hexdigest())
 
 
-class ForeignSegmenter:
+class ForeignSegmenter(NetworkSegmenter):
     """A foreign model as a segmenter.
 
     Parameters
@@ -116,7 +114,7 @@ class ForeignSegmenter:
     """
 
     def __init__(self, model: ForeignModel, settings: SegmentationSettings | None = None) -> None:
-        self._settings = settings or SegmentationSettings()
+        super().__init__(model.card, settings or SegmentationSettings())
         self._model = model
         self._device = choose_device(self._settings.device)
         if model.path.suffix.lower() == ONNX_SUFFIX:
@@ -125,39 +123,14 @@ class ForeignSegmenter:
         else:
             self._predict = _torchscript(model.path, self._device, self._settings.trust)
 
-    @property
-    def card(self) -> ModelCard:
-        """As its description says."""
-        return self._model.card
-
-    def segment(self, image: Volume, side: Side | None = None) -> LabelMap:
-        """The soft label map alone; see :meth:`segment_knee`."""
-        return self.segment_knee(image, side).label_map
-
-    def segment_knee(self, image: Volume, side: Side | None) -> Segmentation:
-        """What the model makes of an image, as probabilities per tissue.
-
-        Raises
-        ------
-        InputError
-            NOT_A_KNEE, LOW_CONFIDENCE; NO_LATERALITY if the model needs left knees mirrored.
-        ModelError
-            MODEL_REFUSED: the model fails, or gives another number of channels.
-        """
-        clock = Clock()
-        require_image(image)
+    def _label_map(
+        self, image: Volume, side: Side | None, clock: Clock
+    ) -> tuple[LabelMap, tuple[Finding, ...]]:
+        """Probabilities of each tissue that the scheme names."""
         with clock.step("network"):
             probabilities, frame = self._run(image, side)
         with clock.step("resampling"):
-            label_map = self._label_map(probabilities, frame, image.grid)
-        with clock.step("cleanup"):
-            if self._settings.cleanup.enabled:
-                label_map = clean_up(label_map, self._settings.cleanup)
-        with clock.step("confidence"):
-            confidence = confidence_of(label_map)
-            doubts = judge(label_map, confidence, self._settings.confidence)
-        unsure = tuple(dict.fromkeys(Bone(doubt.where) for doubt in doubts))
-        return Segmentation(label_map, doubts, confidence, unsure, clock.seconds)
+            return self._by_tissue(probabilities, frame, image.grid), ()
 
     def _run(self, image: Volume, side: Side | None) -> tuple[Tensor, Grid]:
         import torch
@@ -210,7 +183,7 @@ class ForeignSegmenter:
             action="correct the TOML file beside the model",
         )
 
-    def _label_map(self, probabilities: Tensor, frame: Grid, grid: Grid) -> LabelMap:
+    def _by_tissue(self, probabilities: Tensor, frame: Grid, grid: Grid) -> LabelMap:
         import torch
 
         from kneeimg.segment.carry import soft_label_map

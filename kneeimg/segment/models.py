@@ -34,6 +34,32 @@ def find_bundle(name_or_path: str) -> Path | None:
     return given if given.is_dir() else None
 
 
+def require_bundle(
+    name_or_path: str, *, action: str = "choose another one (--model), or give a mask"
+) -> Path:
+    """Folder of a model, as :func:`find_bundle`.
+
+    Parameters
+    ----------
+    name_or_path : What the user gave.
+    action : What the user can do when there is no such model.
+
+    Raises
+    ------
+    StudyError
+        If there is none.
+    """
+    folder = find_bundle(name_or_path)
+    if folder is None:
+        raise StudyError(
+            "there is no such segmentation model",
+            expected=f"the name of an installed model ({DEFAULT_MODEL}), or a model's folder",
+            found=name_or_path,
+            action=action,
+        )
+    return folder
+
+
 def installed_card(name_or_path: str) -> ModelCard | None:
     """Card of a model from its metadata alone; None if no such model is installed.
 
@@ -58,14 +84,7 @@ def open_segmenter(settings: SegmentationSettings) -> Segmenter:
     ModelError
         It is refused.
     """
-    folder = find_bundle(settings.model)
-    if folder is None:
-        raise StudyError(
-            "there is no such segmentation model",
-            expected=f"the name of an installed model ({DEFAULT_MODEL}), or a model's folder",
-            found=settings.model,
-            action="choose another one (--model), or give a mask",
-        )
+    folder = require_bundle(settings.model)
     # the hash is part of the key: a model that was replaced meanwhile is read again
     bundle = read_bundle(folder)
     return _opened(bundle, settings)

@@ -7,14 +7,14 @@ mask is a segmenter like any other, because readers edit masks and measure again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from kneeimg.core.anatomy import Bone, Side, Tissue
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
-from kneeimg.errors import Finding, MaskError, ReasonCode, StudyError
+from kneeimg.errors import Finding, MaskError, ReasonCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,48 +156,3 @@ class ExistingMask:
 
 #: NIfTI keeps an affine in float32; its corners may move this far without meaning anything.
 _CORNER_TOLERANCE_MM = 0.05
-
-
-def _shipped() -> Segmenter:
-    from kneeimg.segment.models import DEFAULT_MODEL, open_segmenter
-    from kneeimg.settings.segmentation import SegmentationSettings
-
-    return open_segmenter(SegmentationSettings(model=DEFAULT_MODEL))
-
-
-_FACTORIES: dict[str, Callable[[], Segmenter]] = {"knee_mr": _shipped}
-
-
-def register_segmenter(name: str, factory: Callable[[], Segmenter]) -> None:
-    """Make a segmenter known; the factory runs, and loads its network, when it is first used.
-
-    Raises
-    ------
-    StudyError
-        If the name is taken.
-    """
-    if name in _FACTORIES:
-        raise StudyError("a segmenter of this name exists", found=name)
-    _FACTORIES[name] = factory
-
-
-def segmenter_names() -> tuple[str, ...]:
-    """Names of the registered segmenters."""
-    return tuple(sorted(_FACTORIES))
-
-
-def make_segmenter(name: str) -> Segmenter:
-    """The segmenter of this name, loaded.
-
-    Raises
-    ------
-    StudyError
-        If there is none of this name.
-    """
-    if name not in _FACTORIES:
-        raise StudyError(
-            "unknown segmenter",
-            found=name,
-            expected=f"one of {', '.join(segmenter_names()) or 'none is installed'}",
-        )
-    return _FACTORIES[name]()

@@ -27,10 +27,9 @@ class ReadingSettings(Settings):
 
     Attributes
     ----------
-    max_image_bytes : Refuse one file whose header announces more decoded bytes (TOO_LARGE).
+    max_image_bytes : Refuse one file whose header announces more decoded bytes (TOO_LARGE), or
+        that would inflate to more.
     max_series_bytes : Refuse a series that would take more memory than this, in bytes.
-    max_header_bytes : Refuse a file whose elements before the pixels take more than this, in
-        bytes, when it is compressed as a whole (deflated).
     min_slices : Fewer distinct slice positions are not a volume (TOO_FEW_SLICES).
     spacing_tolerance : Relative deviation of the distance between neighbouring slices that is
         still uniform.
@@ -44,7 +43,6 @@ class ReadingSettings(Settings):
 
     max_image_bytes: Annotated[int, Field(gt=0)] = 2 * 1024**3
     max_series_bytes: Annotated[int, Field(gt=0)] = 4 * 1024**3
-    max_header_bytes: Annotated[int, Field(gt=0)] = 512 * 1024**2
     min_slices: Annotated[int, Field(ge=2)] = 3
     spacing_tolerance: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     duplicate_tolerance_mm: Positive = 0.01

@@ -33,6 +33,7 @@ def load_toml(path: Path, model: type[Model]) -> Model:
             "the settings file cannot be read",
             where=path.name,
             found=getattr(error, "strerror", None) or type(error).__name__,
+            action="check the path",
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise StudyError("the file is not TOML", where=path.name, found=str(error)) from error

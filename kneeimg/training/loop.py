@@ -69,6 +69,7 @@ class Trainer:
         self.settings = settings
         self.folder = folder
         self.iteration = 0
+        self._saved_at: int | None = None
         self._batches = batches
         self._rank, self._world = rank, world
         self._device = next(network.parameters()).device
@@ -160,8 +161,8 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Write the checkpoint, by the first process only."""
-        if self._rank:
+        """Write the checkpoint, by the first process only and once for each step."""
+        if self._rank or self._saved_at == self.iteration:
             return
         save_checkpoint(
             Checkpoint(
@@ -175,6 +176,7 @@ class Trainer:
             ),
             self.folder / CHECKPOINT,
         )
+        self._saved_at = self.iteration
 
     def _log(self, step: Step) -> None:
         if self._rank:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from kneeimg.settings.trial import TrialSettings
 
 Role = Literal["primary", "secondary", "clinical"]
-ROLES: tuple[Role, ...] = ("primary", "secondary", "clinical")
 
 _MORE_IS_BETTER = re.compile(
     r"^(ThCtAB_a(Me|Miv|Mav)|ThCcAB_aMe|VC|VCtAB|cAB|AC|JSA|n?(m|mean)JSW|n?fJSW_\d+|coverage)$"

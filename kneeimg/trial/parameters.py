@@ -40,34 +40,30 @@ OWN = "kneeimg"
 
 
 @dataclass(frozen=True, slots=True)
-class _Region:
+class _Named:
+    """A region or a quantity: its published number, its code, what it is called and whence."""
+
     number: int
     code: str
     text: str
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Quantity:
-    number: int
-    code: str
-    text: str
-    category: str
     source: str
+    category: str
 
 
-def _regions(start: int, source: str, rows: Mapping[str, tuple[str, str]]) -> dict[str, _Region]:
+def _numbered(
+    start: int, rows: Mapping[str, tuple[str, str]], *, source: str = "", category: str = ""
+) -> dict[str, _Named]:
+    """Rows of name: (code, text), numbered from `start` in their order."""
     return {
-        name: _Region(start + n, code, text, source)
+        name: _Named(start + n, code, text, source, category)
         for n, (name, (code, text)) in enumerate(rows.items())
     }
 
 
 #: Region to its code and text. Numbers: plates 1, parts 21, sums 51, tissues 61, films 81.
-_REGIONS: Mapping[str, _Region] = {
-    **_regions(
+_REGIONS: Mapping[str, _Named] = {
+    **_numbered(
         1,
-        "",
         {
             "MT": ("MT", "Medial tibia"),
             "LT": ("LT", "Lateral tibia"),
@@ -81,9 +77,8 @@ _REGIONS: Mapping[str, _Region] = {
             "P": ("P", "Patella"),
         },
     ),
-    **_regions(
+    **_numbered(
         21,
-        _SUBREGIONS,
         {
             "cMT": ("CMT", "Central medial tibia"),
             "aMT": ("AMT", "Anterior medial tibia"),
@@ -102,30 +97,31 @@ _REGIONS: Mapping[str, _Region] = {
             "ccLF": ("CCLF", "Central third of central lateral femoral condyle"),
             "icLF": ("ICLF", "Internal central lateral femoral condyle"),
         },
+        source=_SUBREGIONS,
     ),
-    **_regions(
-        37, OWN, {"mP": ("MP", "Medial patellar facet"), "lP": ("LP", "Lateral patellar facet")}
+    **_numbered(
+        37,
+        {"mP": ("MP", "Medial patellar facet"), "lP": ("LP", "Lateral patellar facet")},
+        source=OWN,
     ),
-    **_regions(
+    **_numbered(
         51,
-        "",
         {
             "MFTC": ("MFTC", "Medial femorotibial compartment (sum)"),
             "LFTC": ("LFTC", "Lateral femorotibial compartment (sum)"),
             "FTJ": ("FTJ", "Femorotibial joint (sum)"),
         },
     ),
-    **_regions(
+    **_numbered(
         54,
-        _SUBREGIONS,
         {
             "cMFTC": ("CMFC", "Central medial femorotibial compartment (sum)"),
             "cLFTC": ("CLFC", "Central lateral femorotibial compartment (sum)"),
         },
+        source=_SUBREGIONS,
     ),
-    **_regions(
+    **_numbered(
         61,
-        "",
         {
             "femur": ("FEM", "Femur"),
             "tibia": ("TIB", "Tibia"),
@@ -137,9 +133,8 @@ _REGIONS: Mapping[str, _Region] = {
             "patellar_cartilage": ("PATC", "All patellar cartilage"),
         },
     ),
-    **_regions(
+    **_numbered(
         81,
-        "",
         {
             "medial": ("MED", "Medial compartment on film"),
             "lateral": ("LAT", "Lateral compartment on film"),
@@ -149,21 +144,10 @@ _REGIONS: Mapping[str, _Region] = {
 }
 
 
-def _quantities(
-    start: int, category: str, source: str, rows: Mapping[str, tuple[str, str]]
-) -> dict[str, _Quantity]:
-    return {
-        name: _Quantity(start + n, code, text, category, source)
-        for n, (name, (code, text)) in enumerate(rows.items())
-    }
-
-
 #: Quantity to its code and text. Joint-space widths at a fixed x and ordered values follow rules.
-_QUANTITIES: Mapping[str, _Quantity] = {
-    **_quantities(
+_QUANTITIES: Mapping[str, _Named] = {
+    **_numbered(
         1,
-        MORPHOMETRY,
-        _NOMENCLATURE,
         {
             "VC": ("CVOL", "cartilage volume"),
             "tAB": ("TABA", "total area of subchondral bone"),
@@ -172,11 +156,11 @@ _QUANTITIES: Mapping[str, _Quantity] = {
             "dABp": ("DABP", "denuded share of subchondral bone"),
             "AC": ("ACAR", "area of cartilage surface"),
         },
+        source=_NOMENCLATURE,
+        category=MORPHOMETRY,
     ),
-    **_quantities(
+    **_numbered(
         7,
-        MORPHOMETRY,
-        _THICKNESS,
         {
             "ThCtAB_aMe": ("TTME", "mean cartilage thickness over total bone area"),
             "ThCtAB_aSD": ("TTSD", "SD of cartilage thickness over total bone area"),
@@ -184,51 +168,51 @@ _QUANTITIES: Mapping[str, _Quantity] = {
             "ThCtAB_aMiv": ("TTMI", "lowest 1 % of thickness over total bone area"),
             "ThCtAB_aMav": ("TTMA", "highest 1 % of thickness over total bone area"),
         },
+        source=_THICKNESS,
+        category=MORPHOMETRY,
     ),
-    **_quantities(
+    **_numbered(
         12,
-        MORPHOMETRY,
-        _NOMENCLATURE,
         {
             "ThCcAB_aMe": ("TCME", "mean cartilage thickness over covered bone"),
             "ThCcAB_aSD": ("TCSD", "SD of cartilage thickness over covered bone"),
             "VCtAB": ("VCTA", "cartilage volume / total bone area"),
         },
+        source=_NOMENCLATURE,
+        category=MORPHOMETRY,
     ),
-    **_quantities(
+    **_numbered(
         31,
-        DEFECTS,
-        OWN,
         {
             "defect_count": ("DFCN", "number of full-thickness defects"),
             "defect_area": ("DFAR", "area of full-thickness defects"),
             "defect_largest": ("DFLG", "largest full-thickness defect"),
         },
+        source=OWN,
+        category=DEFECTS,
     ),
-    **_quantities(
+    **_numbered(
         41,
-        BONES,
-        OWN,
         {
             "bone_volume": ("BVOL", "bone volume in view"),
             "bone_area": ("BSUR", "bone surface in view"),
         },
+        source=OWN,
+        category=BONES,
     ),
-    **_quantities(
+    **_numbered(
         51,
-        MENISCI,
-        _MENISCUS,
         {
             "volume": ("MVOL", "volume"),
             "extrusion_mean": ("EXME", "mean extrusion"),
             "extrusion_max": ("EXMX", "maximum extrusion"),
             "coverage": ("COVP", "coverage of tibial plateau"),
         },
+        source=_MENISCUS,
+        category=MENISCI,
     ),
-    **_quantities(
+    **_numbered(
         61,
-        T2,
-        OWN,
         {
             "T2_mean": ("T2ME", "mean T2"),
             "T2_sd": ("T2SD", "SD of T2"),
@@ -236,11 +220,11 @@ _QUANTITIES: Mapping[str, _Quantity] = {
             "T2_deep": ("T2DP", "mean T2 of deep half"),
             "T2_superficial": ("T2SU", "mean T2 of superficial half"),
         },
+        source=OWN,
+        category=T2,
     ),
-    **_quantities(
+    **_numbered(
         71,
-        JOINT_SPACE,
-        _FILM_WIDTH,
         {
             "mJSW": ("JSWM", "minimum joint-space width"),
             "nmJSW": ("NJWM", "minimum joint-space width / femoral width"),
@@ -249,39 +233,39 @@ _QUANTITIES: Mapping[str, _Quantity] = {
             "meanJSW": ("JSWA", "mean joint-space width"),
             "nmeanJSW": ("NJWA", "mean joint-space width / femoral width"),
         },
+        source=_FILM_WIDTH,
+        category=JOINT_SPACE,
     ),
-    **_quantities(
+    **_numbered(
         77,
-        JOINT_SPACE,
-        _FILM_FRAME,
         {
             "rim_distance": ("RIMD", "height of plateau rim above floor"),
             "femoral_width": ("FWID", "femoral width"),
         },
+        source=_FILM_FRAME,
+        category=JOINT_SPACE,
     ),
-    **_quantities(
+    **_numbered(
         79,
-        ALIGNMENT,
-        OWN,
         {
             "JLCA": ("JLCA", "joint-line convergence angle"),
             "TPA": ("TPAN", "tibial plateau angle"),
             "FTA": ("FTAN", "femorotibial angle"),
         },
+        source=OWN,
+        category=ALIGNMENT,
     ),
-    **_quantities(
+    **_numbered(
         91,
-        ORDERED,
-        _ORDERED_VALUES,
         {
             "thinning_score": ("THIN", "thinning score"),
             "thickening_score": ("THCK", "thickening score"),
         },
+        source=_ORDERED_VALUES,
+        category=ORDERED,
     ),
-    **_quantities(
+    **_numbered(
         121,
-        KL_FEATURES,
-        _ATLAS,
         {
             "JSN": ("JSNR", "joint-space narrowing"),
             "osteophyte_femur": ("OSFL", "femoral osteophyte"),
@@ -295,39 +279,41 @@ _QUANTITIES: Mapping[str, _Quantity] = {
             "condyle_bulge": ("CDBU", "bulge of condyle"),
             "ncondyle_bulge": ("CDBN", "bulge of condyle / femoral width"),
         },
+        source=_ATLAS,
+        category=KL_FEATURES,
     ),
-    **_quantities(
+    **_numbered(
         132,
-        KL_FEATURES,
-        _KELLGREN,
         {
             "sclerosis_femur": ("SCLF", "femoral subchondral sclerosis index"),
             "sclerosis_tibia": ("SCLT", "tibial subchondral sclerosis index"),
         },
+        source=_KELLGREN,
+        category=KL_FEATURES,
     ),
-    **_quantities(
+    **_numbered(
         134,
-        KL_FEATURES,
-        _TEXTURE,
         {
             "FD_across": ("FDAC", "fractal dimension of trabeculae, across"),
             "FD_down": ("FDDN", "fractal dimension of trabeculae, down"),
         },
+        source=_TEXTURE,
+        category=KL_FEATURES,
     ),
-    **_quantities(
+    **_numbered(
         136,
-        KL_FEATURES,
-        OWN,
         {"JSW_share": ("JSWS", "medial share of joint space")},
+        source=OWN,
+        category=KL_FEATURES,
     ),
-    **_quantities(
+    **_numbered(
         141,
-        KL_SUPPORT,
-        _KELLGREN,
         {
             **{f"KL_P{grade}": (f"KLP{grade}", f"P(KL = {grade}), support") for grade in range(5)},
             "KL_grade": ("KLGR", "suggested KL grade, support"),
         },
+        source=_KELLGREN,
+        category=KL_SUPPORT,
     ),
 }
 _ORDERED_START = 100  # OV1 is 101
@@ -381,26 +367,26 @@ def parameter_of(region: str, quantity: str, unit: str) -> Parameter:
     )
 
 
-def _quantity(name: str) -> _Quantity | None:
+def _quantity(name: str) -> _Named | None:
     """The quantity of a name, also of the names that follow a rule."""
     if fixed := _FIXED.fullmatch(name):
         normalised, digits = bool(fixed[1]), fixed[2]
         start = _NORMALISED_START if normalised else _FIXED_START
         text = f"joint-space width at x = {int(digits) / 1000:.3f}"
-        return _Quantity(
+        return _Named(
             start + int(digits),
             f"{'N' if normalised else 'J'}{digits}",
             text + (" / femoral width" if normalised else ""),
-            JOINT_SPACE,
             _FILM_WIDTH,
+            JOINT_SPACE,
         )
     if ordered := _ORDERED.fullmatch(name):
         rank = int(ordered[1])
-        return _Quantity(
+        return _Named(
             _ORDERED_START + rank,
             f"OV{rank:02d}",
             f"ordered value {rank} of 16 of change in mean thickness",
-            ORDERED,
             _ORDERED_VALUES,
+            ORDERED,
         )
     return _QUANTITIES.get(name)

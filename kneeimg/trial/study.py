@@ -301,8 +301,8 @@ class _ScanChecker:
         )
 
 
-def planned_visits(study: Study, participant: str, kind: Kind) -> tuple[VisitWindow, ...]:
-    """Visits at which a scan of this kind is planned for the participant.
+def planned_visits(study: Study, kind: Kind) -> tuple[VisitWindow, ...]:
+    """Visits at which a scan of this kind is planned.
 
     With a scan list and no `[[visits]]` of its own the study plans exactly what it lists.
     """

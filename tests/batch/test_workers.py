@@ -6,7 +6,6 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import pytest
 
@@ -53,5 +52,5 @@ def test_default_workers_is_at_least_one() -> None:
     assert default_workers() >= 1
 
 
-def test_no_task_needs_no_pool(tmp_path: Path) -> None:
+def test_no_task_needs_no_pool() -> None:
     assert list(run_tasks(double, [], workers=2)) == []

@@ -16,23 +16,15 @@ from kneeimg.core.grid import Grid, reorient_array
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
 from kneeimg.geometry.affines import from_linear
-from kneeimg.io import tables
 from kneeimg.io.dicom import Origin, write_mr_series
 from kneeimg.io.label_maps import write_label_map
 from kneeimg.phantoms.grids import sagittal_grid
 from kneeimg.phantoms.knee import KneePhantom
-from kneeimg.report import results
 
 GRID = sagittal_grid((2.4, 1.2, 1.2), (46, 98, 98))
 Key = tuple[str, str]
 #: What differs between two knees although every measurement is the same.
 OWN = {"participant", "side", "series_uid_hash"}
-
-
-def test_the_report_reads_the_columns_that_the_batch_writes() -> None:
-    assert results.MEASUREMENT_COLUMNS == tables.MEASUREMENT_COLUMNS
-    assert results.CHANGE_COLUMNS == tables.CHANGE_COLUMNS
-    assert results.DISPOSITION_COLUMNS == tables.DISPOSITION_COLUMNS
 
 
 def mirrored(volume: Volume, labels: LabelMap) -> tuple[Volume, LabelMap]:

@@ -13,19 +13,11 @@ import pytest
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.measurement import Measurement
+from kneeimg.core.result_tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.core.visit import Visit
 from kneeimg.errors import Finding, ReasonCode
 from kneeimg.io.results import KneeRecord, RowContext, record_from_json, record_to_json
-from kneeimg.io.tables import (
-    CHANGE_COLUMNS,
-    DISPOSITION_COLUMNS,
-    MEASUREMENT_COLUMNS,
-    DispositionRow,
-    csv_text,
-    measurement_rows,
-    wide_rows,
-    write_parquet,
-)
+from kneeimg.io.tables import DispositionRow, csv_text, measurement_rows, wide_rows, write_parquet
 
 
 def _record(side: Side | None = Side.RIGHT, visit: str = "BL") -> KneeRecord:

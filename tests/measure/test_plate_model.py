@@ -30,7 +30,6 @@ from kneeimg.settings.morphometry import MorphometrySettings
 from kneeimg.settings.plate_model import PlateModelSettings
 
 SETTINGS = PlateModelSettings()
-CODES = (int(Plate.MT), int(Plate.LT))
 
 
 @lru_cache(maxsize=1)

@@ -32,12 +32,6 @@ def _values(knee: KneeMorphometry, region: str = "P") -> dict[str, float]:
     return {m.quantity: m.value for m in knee.measurements if m.region == region}
 
 
-def _measured(knee: KneeMorphometry) -> tuple[np.ndarray, np.ndarray]:
-    fields = knee.surfaces[Bone.PATELLA].fields
-    measured = fields["state"] == VertexState.MEASURED
-    return fields["thickness_mm"][measured], fields["area_mm2"][measured]
-
-
 @pytest.mark.parametrize("thickness_mm", [0.5, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize("hard, limit_mm", [(False, 0.004), (True, 0.015)])
 def test_spherical_shell(thickness_mm: float, hard: bool, limit_mm: float) -> None:

@@ -14,7 +14,7 @@ from kneeimg.phantoms.grids import slice_grid
 from kneeimg.phantoms.knee import KneePhantom, no_motion
 from kneeimg.phantoms.resegmentation import (
     NO_ERROR,
-    BoundaryError,
+    DrawingError,
     DrawnKnee,
     ReadingError,
     _filled,
@@ -102,7 +102,7 @@ def test_a_boundary_moves_as_far_as_it_was_told(ball: DrawnKnee) -> None:
 
 
 def test_no_film_of_cartilage_appears_on_bare_bone(knee: DrawnKnee) -> None:
-    rough = BoundaryError(0.4, 2.0, 0.0, 10.0)
+    rough = DrawingError(0.4, 2.0, 0.0, 10.0)
     error = ReadingError(rough, rough)
     drawn = knee.scanned_again(no_motion(), GRID, error, np.random.default_rng(3))
     found = GRID.to_mm(np.argwhere(drawn.fraction(Tissue.TIBIAL_CARTILAGE) > 0.01))
@@ -112,7 +112,7 @@ def test_no_film_of_cartilage_appears_on_bare_bone(knee: DrawnKnee) -> None:
 
 def test_the_field_has_the_sd_and_length_that_were_asked_for() -> None:
     grid = Grid((60, 60, 60), np.diag([0.5, 0.5, 0.5, 1.0]), None)
-    error = BoundaryError(0.1, 2.0, 0.0, 10.0)
+    error = DrawingError(0.1, 2.0, 0.0, 10.0)
     everywhere = np.ones(grid.shape, dtype=bool)
     field = random_field(grid, everywhere, error, np.random.default_rng(0)).reshape(grid.shape)
     # interpolation between the nodes takes some of the spread

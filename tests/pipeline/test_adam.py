@@ -22,8 +22,9 @@ from lxml import etree
 from odmlib.schema_manager import get_schema_path
 
 from kneeimg.core.anatomy import Side
+from kneeimg.core.result_tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.errors import InputError
-from kneeimg.io.tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS, write_csv, write_parquet
+from kneeimg.io.tables import write_csv, write_parquet
 from kneeimg.longitudinal.change import CARRIED
 from kneeimg.pipeline.adam import (
     ADAM_FOLDER,

@@ -9,10 +9,10 @@ import pytest
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.measurement import Measurement
+from kneeimg.core.result_tables import CHANGE_COLUMNS
 from kneeimg.core.visit import Visit
 from kneeimg.errors import Finding, ReasonCode
 from kneeimg.io.results import Kind, KneeRecord
-from kneeimg.io.tables import CHANGE_COLUMNS
 from kneeimg.pipeline.cases import Plan
 from kneeimg.pipeline.longitudinal import Pair, pairs_of, run_pair
 from kneeimg.pipeline.planned import planned_rows, refused_record, row_context

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from kneeimg.io.tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
+from kneeimg.core.result_tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.longitudinal.ordered import planned_ordered
 from kneeimg.pipeline.parameters import (
     PARAMETER_COLUMNS,

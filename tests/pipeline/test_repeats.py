@@ -11,10 +11,11 @@ import pytest
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.measurement import Measurement, Status
+from kneeimg.core.result_tables import CHANGE_COLUMNS
 from kneeimg.core.visit import Visit
 from kneeimg.errors import Finding, ReasonCode
 from kneeimg.io.results import KneeRecord
-from kneeimg.io.tables import CHANGE_COLUMNS, csv_text, measurement_rows, wide_rows
+from kneeimg.io.tables import csv_text, measurement_rows, wide_rows
 from kneeimg.pipeline.cases import Plan
 from kneeimg.pipeline.longitudinal import Pair, PairReport, Row, pairs_of, run_pair, unmeasured_rows
 from kneeimg.pipeline.planned import planned_rows, refused_record, row_context

@@ -12,12 +12,14 @@ from typer.testing import CliRunner
 from kneeimg.cli import app
 from kneeimg.core.anatomy import Side
 from kneeimg.core.label_map import LabelMap
+from kneeimg.errors import InputError
 from kneeimg.io.dicom import MrProtocol, write_mr_series
 from kneeimg.io.label_maps import write_label_map
 from kneeimg.measure.t2_regions import planned_t2
 from kneeimg.phantoms.grids import slice_grid
 from kneeimg.phantoms.knee import KneePhantom
 from kneeimg.phantoms.relaxation import decay_echoes, layered_t2_ms
+from kneeimg.settings.relaxometry import RelaxometrySettings
 
 GRID = slice_grid("sagittal", (2.0, 0.6, 0.6), (48, 160, 160))
 TE_MS = (10.0, 20.0, 30.0, 40.0, 50.0)
@@ -57,6 +59,21 @@ def test_rows_and_files(scan: tuple[Path, Path, LabelMap], tmp_path: Path) -> No
     record = json.loads((tmp_path / "out" / "t2map_right_T2.json").read_text(encoding="utf-8"))
     assert "mono-exponential" in record["method"]
     assert record["voxels_valid"] == record["voxels_fitted"]
+
+
+def test_options_reach_the_fit(
+    scan: tuple[Path, Path, LabelMap], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RelaxometrySettings] = []
+
+    def stop(*given: object) -> None:
+        seen.extend(each for each in given if isinstance(each, RelaxometrySettings))
+        raise InputError("far enough")
+
+    monkeypatch.setattr("kneeimg.pipeline.relaxometry.measure_t2_series", stop)
+    words = ["measure", "t2", str(scan[0]), "--mask", str(scan[1]), "--side", "right"]
+    CliRunner().invoke(app, [*words, "--noise-sd", "2.5", "--skip-echoes", "0"])
+    assert [(each.noise_sd, each.skip_echoes) for each in seen] == [(2.5, 0)]
 
 
 def test_a_mask_on_another_grid_is_refused(

@@ -147,6 +147,19 @@ def test_the_fine_stage_needs_a_coarse_one(train_file: Path) -> None:
         train_stage(Training.read(train_file), "fine", lambda step: None, lambda found: None)
 
 
+def test_weights_to_begin_from_are_a_folder_beside_the_file_or_a_model(train_file: Path) -> None:
+    from kneeimg.pipeline.training import train_stage
+
+    begin = train_file.read_text("utf-8")
+    quiet = (lambda step: None, lambda found: None)
+    train_file.write_text(f'begin_from = "knee_mp"\n{begin}', "utf-8")
+    with pytest.raises(StudyError, match="begin_from in the train file"):
+        train_stage(Training.read(train_file), "coarse", *quiet)
+    train_file.write_text(f'begin_from = "knee_mr"\n{begin}', "utf-8")
+    with pytest.raises(StudyError, match="of another network"):
+        train_stage(Training.read(train_file), "coarse", *quiet)
+
+
 @pytest.mark.slow
 def test_two_processes_learn_together(train_file: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]

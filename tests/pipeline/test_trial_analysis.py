@@ -18,8 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from kneeimg.cli import app
+from kneeimg.core.result_tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.errors import InputError, OutputError, StudyError
-from kneeimg.io.tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS, write_csv, write_parquet
+from kneeimg.io.tables import write_csv, write_parquet
 from kneeimg.pipeline.trial import TrialResult, Unblinded, analyse_trial, exclusion_findings
 from kneeimg.settings.trial import TrialSettings
 from kneeimg.trial.columns import TABLES

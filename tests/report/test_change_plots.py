@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from kneeimg.report import palette
 from kneeimg.report.figures import forest, shares, spaghetti, strip, waterfall
 from kneeimg.report.figures.canvas import NOTICE, new_figure, png_bytes
-from kneeimg.report.figures.views import view_box
+from kneeimg.report.figures.sheet import view_box
 from kneeimg.report.summaries import Single, sdc_kind
 
 NAN = math.nan

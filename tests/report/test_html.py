@@ -10,17 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kneeimg.core.result_tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.errors import InputError, OutputError, ReasonCode
 from kneeimg.report.figures.canvas import new_figure, png_bytes
 from kneeimg.report.html import render_report, write_report
-from kneeimg.report.results import (
-    CHANGE_COLUMNS,
-    DISPOSITION_COLUMNS,
-    MEASUREMENT_COLUMNS,
-    Results,
-    clean_table,
-    read_results,
-)
+from kneeimg.report.results import Results, read_results
+from kneeimg.report.tables import clean_table
 
 NASTY = "<script>alert(1)</script>"
 EMPTY: list[dict[str, object]] = []

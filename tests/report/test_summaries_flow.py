@@ -9,14 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kneeimg.core.result_tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.report import flow, summaries
-from kneeimg.report.results import (
-    CHANGE_COLUMNS,
-    DISPOSITION_COLUMNS,
-    MEASUREMENT_COLUMNS,
-    Results,
-    clean_table,
-)
+from kneeimg.report.results import Results
+from kneeimg.report.tables import clean_table
 
 
 def change(participant, value, **more):

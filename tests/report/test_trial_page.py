@@ -7,16 +7,12 @@ import re
 import pandas as pd
 import pytest
 
+from kneeimg.core.result_tables import CHANGE_COLUMNS, DISPOSITION_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.errors import InputError
 from kneeimg.report import arm_flow, trial_page
 from kneeimg.report.html import render_report, write_report
-from kneeimg.report.results import (
-    CHANGE_COLUMNS,
-    DISPOSITION_COLUMNS,
-    MEASUREMENT_COLUMNS,
-    Results,
-    clean_table,
-)
+from kneeimg.report.results import Results
+from kneeimg.report.tables import clean_table
 from kneeimg.report.trial_plots import trial_plots
 from kneeimg.report.trial_tables import read_trial_tables
 
@@ -173,7 +169,7 @@ def test_an_arm_called_na_stays_an_arm(tmp_path):
 
 def test_a_table_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "ancova.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="trial analysis"):
+    with pytest.raises(InputError, match="call `kneeimg trial` again"):
         read_trial_tables(tmp_path)
 
 

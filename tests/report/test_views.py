@@ -11,17 +11,15 @@ from matplotlib.colors import to_rgb
 from kneeimg.core.anatomy import Bone, Plate, Side, VertexState
 from kneeimg.core.surface import Surface
 from kneeimg.report import palette
+from kneeimg.report.figures.bone_view import VIEWS
+from kneeimg.report.figures.paint import paint_change, paint_thickness
 from kneeimg.report.figures.render import see
+from kneeimg.report.figures.sheet import is_sheet, view_box
 from kneeimg.report.figures.views import (
-    VIEWS,
     change_figure,
     change_views,
-    is_sheet,
-    paint_change,
-    paint_thickness,
     thickness_figure,
     thickness_views,
-    view_box,
 )
 
 RGB = {

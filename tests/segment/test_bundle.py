@@ -209,9 +209,7 @@ def test_models_are_found_by_folder_and_a_missing_one_is_said(bundle: Path) -> N
         open_segmenter(SegmentationSettings(model="no-such-model"))
 
 
-def test_a_process_reads_the_weights_once_until_they_change(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_reads_the_weights_once_until_they_change(bundle: Path) -> None:
     settings = SegmentationSettings(model=str(bundle))
     first = open_segmenter(settings)
     assert open_segmenter(settings) is first

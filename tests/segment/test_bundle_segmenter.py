@@ -249,7 +249,7 @@ def test_a_random_network_refuses_itself(grey_net: Any, bundle: Bundle, image: V
 
 
 def test_memory_that_runs_short_means_a_smaller_window_and_is_told(
-    grey_net: Any, segmenter: BundleSegmenter, bundle: Bundle, image: Volume, labels: LabelMap
+    grey_net: Any, bundle: Bundle, image: Volume, labels: LabelMap
 ) -> None:
     class Greedy(grey_net.GreyNet):  # type: ignore[name-defined, misc]
         def forward(self, x: torch.Tensor) -> torch.Tensor:

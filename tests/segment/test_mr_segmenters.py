@@ -1,4 +1,4 @@
-"""The segmenter protocol, its registry, and the mask that already exists."""
+"""The segmenter protocol, and the mask that already exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
-from kneeimg.errors import MaskError, ReasonCode, StudyError
+from kneeimg.errors import MaskError, ReasonCode
 from kneeimg.segment import mr
 
 GRID = Grid((3, 4, 5), np.diag([0.7, 0.4, 0.4, 1.0]), "1.2.3")
@@ -39,14 +39,3 @@ def test_mask_on_another_grid_is_refused(affine: np.ndarray, shape: tuple[int, i
     with pytest.raises(MaskError) as caught:
         mr.ExistingMask(LABELS).segment(_image(Grid(shape, affine, "1.2.3")))
     assert caught.value.code is ReasonCode.MASK_GRID_MISMATCH
-
-
-def test_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mr, "_FACTORIES", {})
-    mr.register_segmenter("copy", lambda: mr.ExistingMask(LABELS))
-    assert mr.segmenter_names() == ("copy",)
-    assert mr.make_segmenter("copy").segment(_image(GRID)) is LABELS
-    with pytest.raises(StudyError, match="exists"):
-        mr.register_segmenter("copy", lambda: mr.ExistingMask(LABELS))
-    with pytest.raises(StudyError, match="unknown segmenter"):
-        mr.make_segmenter("other")

@@ -17,6 +17,7 @@ from kneeimg.settings.training import (
     ScanSettings,
     TrainingSettings,
 )
+from kneeimg.training import loop
 from kneeimg.training.batches import Batches
 from kneeimg.training.checkpoint import load_checkpoint, weights_digest
 from kneeimg.training.loop import Trainer, prior_matched
@@ -85,6 +86,17 @@ def test_after_a_step_small_numbers_are_numbers_again(pool: Path, tmp_path: Path
     for _ in trainer(pool, tmp_path).steps(until=1):
         # a KDTree of scipy never ends while numbers like this count as zero
         assert np.nextafter(np.float64(0.0), 1.0) * 1.0 > 0.0
+
+
+def test_a_step_is_saved_once(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(loop, "save_checkpoint", lambda state, path: saved.append(state.iteration))
+    run = trainer(pool, tmp_path / "run")
+    for step in run.steps(5):
+        if step.iteration == 4:  # as a validation does, which falls on a step that was just saved
+            run.save()
+    run.save()
+    assert saved == [4, 5]
 
 
 def test_another_training_is_not_gone_on_with(pool: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from kneeimg.core.dataset import Variable
+from kneeimg.core.result_tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.errors import ReasonCode, StudyError
-from kneeimg.io.tables import CHANGE_COLUMNS, MEASUREMENT_COLUMNS
 from kneeimg.longitudinal.change import CARRIED
 from kneeimg.settings.study import VisitWindow
 from kneeimg.trial import adam_rows

@@ -116,7 +116,7 @@ def assemble(slices: Sequence[SliceRef], settings: ReadingSettings, where: str) 
         return Stack(given, refusal=refusal)
     axes = directions(given[0].orientation or ())
     ordered = sorted(given, key=lambda s: (float(axes[2] @ np.asarray(s.position)), s.name))
-    kept, duplicates = _split_duplicates(ordered, axes[2], settings)
+    kept, duplicates = _split_duplicates(ordered, settings)
     positions = np.array([s.position for s in kept], dtype=np.float64)
     stack = Stack(tuple(kept), tuple(tuple(group) for group in duplicates))
     refusal = _refuse_gaps(kept, positions @ axes[2], settings, where) or refuse_shear(
@@ -213,7 +213,7 @@ def refuse_mixed(
 
 
 def _split_duplicates(
-    ordered: Sequence[SliceRef], normal: FloatArray, settings: ReadingSettings
+    ordered: Sequence[SliceRef], settings: ReadingSettings
 ) -> tuple[list[SliceRef], list[list[SliceRef]]]:
     """One slice per position, and the others at positions that occur more than once."""
     kept: list[SliceRef] = []

@@ -101,7 +101,7 @@ def film_figure(
         _show_joint(axes, margins, radiograph)
         _write_compartments(axes, margins)
     if margins is not None and frame is not None:
-        _draw_frame(axes, frame, margins)
+        _draw_frame(axes, frame)
         _draw_narrowest(axes, frame, margins, rows)
     if margins is None:
         axes.text(
@@ -188,7 +188,7 @@ def _pixel(frame: JointFrame, along: float, below: float) -> NDArray[np.float64]
     return pixel
 
 
-def _draw_frame(axes: Axes, frame: JointFrame, margins: JointMargins) -> None:
+def _draw_frame(axes: Axes, frame: JointFrame) -> None:
     """Tangent from x = 0 to x = 1 with ticks each tenth, and the perpendiculars at its ends."""
 
     def at(x: float, below: float) -> NDArray[np.float64]:

@@ -109,7 +109,7 @@ def qc_figure(volume: Volume | None, label_map: LabelMap, side: Side, *, title: 
     window = _grey_window(scene.image)
     for cut, place in zip(cuts, places, strict=True):
         _draw_cut(figure.add_subplot(place), scene, cut, side, limits, window)
-    _write_legend(figure, figure.add_subplot(layout[1, 4:6]), scene)
+    _write_legend(figure.add_subplot(layout[1, 4:6]), scene)
     write_heading(figure, title or "Segmentation", f"{side} knee", dark=True)
     return figure
 
@@ -237,7 +237,7 @@ def obliqueness_deg(grid: Grid) -> float:
     return float(np.degrees(np.arccos(np.clip(min(cosines), -1.0, 1.0))))
 
 
-def _write_legend(figure: Figure, axes: Axes, scene: _Scene) -> None:
+def _write_legend(axes: Axes, scene: _Scene) -> None:
     """Names of the contours and what the reader should know about the grid."""
     from matplotlib.lines import Line2D
 

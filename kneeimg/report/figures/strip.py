@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from kneeimg.report import palette
 from kneeimg.report.figures.canvas import house_style, new_figure, png_bytes, write_heading
-from kneeimg.report.figures.views import CHANGE_MAX_MM, THICKNESS_MAX_MM, is_sheet, view_box
+from kneeimg.report.figures.sheet import is_sheet, view_box
+from kneeimg.report.figures.views import CHANGE_MAX_MM, THICKNESS_MAX_MM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
