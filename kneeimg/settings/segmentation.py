@@ -57,6 +57,7 @@ class ConfidenceSettings(Settings):
         knee is narrower; what is wider is no knee.
     max_plateau_sd_mm : Tibial cartilages lie this near to their mean plane (SD), or there is no
         knee, mm.
+    max_plateau_depth_mm : Extent of the tibial cartilages along the shorter axis of that plane, mm.
     max_cut_mm2 : Cartilage of femur or tibia that ends at the edge of the image over more than
         this is in view only in part, mm².
     """
@@ -71,6 +72,7 @@ class ConfidenceSettings(Settings):
     patellar_cartilage_mm3: Range = (200.0, 9_000.0)
     joint_width_mm: Range = (48.0, 110.0)
     max_plateau_sd_mm: float = Field(default=5.0, gt=0.0)
+    max_plateau_depth_mm: float = Field(default=75.0, gt=0.0)
     max_cut_mm2: float = Field(default=15.0, ge=0.0)
 
 
