@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +11,11 @@ from kneeimg.core.anatomy import Bone, Side
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
-from kneeimg.geometry.rigid import rotation
-from kneeimg.io.label_maps import read_label_map
-from kneeimg.io.label_schemes import load_scheme
-from kneeimg.measure.bones import measure_bone
-from kneeimg.measure.canonical import canonical_knee
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.plates import femur_lines
 from kneeimg.phantoms.grids import demo_grid, random_pose, slice_grid
 from kneeimg.phantoms.knee import KneePhantom
-from kneeimg.settings.morphometry import MorphometrySettings
 
 PHANTOM = KneePhantom(Side.RIGHT)
 #: 140 mm along the leg, as in the OAI scans, in fewer voxels.
@@ -32,16 +25,6 @@ TALL = slice_grid("sagittal", (1.0, 0.8, 0.8), (84, 176, 120), centre_mm=(0, 0, 
 @pytest.fixture(scope="module")
 def knee() -> KneeMorphometry:
     return measure_knee(PHANTOM.label_map(TALL), Side.RIGHT)
-
-
-@pytest.fixture(scope="module")
-def real_femur(real_data: Path) -> Surface:
-    """A real femur as its first label map shows it."""
-    path = real_data / "mri" / "labels" / "P10_M00.nii.gz"
-    canonical = canonical_knee(read_label_map(path, load_scheme("knee-v1")), Side.RIGHT)
-    found = measure_bone(canonical, Bone.FEMUR, MorphometrySettings())
-    assert found is not None
-    return found.surface
 
 
 def frame_of(surface: Surface, turn: np.ndarray | None = None, top_mm: float = np.inf) -> BoneFrame:
@@ -129,39 +112,6 @@ def test_without_a_shaft_the_scanner_stands_in(knee: KneeMorphometry) -> None:
     assert frame.shaft_mm == 0.0
     assert frame.has_short_shaft
     assert angle_deg(frame.axes[2], np.array([0, 0, 1.0])) < 1.0
-
-
-def test_a_short_cut_femur_takes_its_frame_along(knee: KneeMorphometry) -> None:
-    surface = knee.surfaces[Bone.FEMUR]
-    kept = surface.vertices[:, 2] < 22.0
-    turn = rotation([1.0, 0.0, 0.0], 15.0)
-    turned = femur_frame(
-        surface.vertices[kept] @ turn.T,
-        surface.fields["normals"][kept] @ turn.T,
-        surface.fields["area_mm2"][kept],
-        surface.fields["state"][kept] > 0,
-    )
-    assert turned is not None
-    frame = frame_of(surface, top_mm=22.0)
-    assert angle_deg(turn @ frame.axes[2], turned.axes[2]) < 1.0
-
-
-@pytest.mark.real
-@pytest.mark.slow
-@pytest.mark.parametrize("slope_deg", [-18.0, 0.0, 18.0])
-def test_a_real_femur_cut_short_keeps_its_frame(slope_deg: float, real_femur: Surface) -> None:
-    fields, vertices = real_femur.fields, real_femur.vertices
-    whole = frame_of(real_femur)
-    centre = vertices[fields["state"] > 0].mean(axis=0)
-    slope = np.deg2rad(slope_deg)
-    up = np.cos(slope) * whole.axes[2] + np.sin(slope) * whole.axes[1]
-    kept = (vertices - centre) @ up < 50.0
-    short = femur_frame(
-        vertices[kept], fields["normals"][kept], fields["area_mm2"][kept], fields["state"][kept] > 0
-    )
-    assert short is not None
-    assert short.shaft_mm < whole.shaft_mm - 5.0
-    assert angle_deg(whole.axes[2], short.axes[2]) < 2.5
 
 
 def test_the_patella_knows_its_ridge(knee: KneeMorphometry) -> None:
