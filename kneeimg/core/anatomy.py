@@ -8,6 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Side(StrEnum):
@@ -188,6 +193,19 @@ class LabelScheme:
     tissues: Mapping[int, Tissue]
     compartments: Mapping[int, str] = field(default_factory=dict)
     segments: Mapping[str, int] = field(default_factory=dict)
+
+    def lookup(self) -> NDArray[np.uint8]:
+        """Tissue of every label value up to the greatest, as an array to index with labels.
+
+        >>> KNEE_V1.lookup()[[1, 7, 4]].tolist()
+        [1, 1, 4]
+        """
+        import numpy as np  # not above: the command line needs the names, not numpy
+
+        table = np.zeros(max(self.tissues) + 1, dtype=np.uint8)
+        for value, tissue in self.tissues.items():
+            table[value] = int(tissue)
+        return table
 
 
 KNEE_V1 = LabelScheme(

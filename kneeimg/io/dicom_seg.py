@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import KNEE_V1, LabelScheme, Tissue
+from kneeimg.core.anatomy import LabelScheme, Tissue
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
-from kneeimg.errors import InputError, MaskError, ReasonCode
+from kneeimg.errors import MaskError, ReasonCode
 from kneeimg.io.dicom.records import SeriesRecord
 from kneeimg.io.dicom.segmentation import SegFile, Segment, read_segmentation
 from kneeimg.io.label_schemes import plain_name, segment_values
 from kneeimg.io.label_sides import side_shown
+from kneeimg.io.mask_content import no_voxel, soft_label_map
 from kneeimg.io.mask_grid import onto_grid
 
 #: Array axes of a segmentation as read here: column, row, slice.
@@ -80,7 +81,7 @@ def read_seg_label_map(path: Path, scheme: LabelScheme, image_grid: Grid | None)
 
     Raises
     ------
-    MaskError
+    InputError
         UNKNOWN_LABEL (with the segments), OVERLAPPING_SEGMENTS, EMPTY_MASK, MASK_GRID_MISMATCH,
         BAD_MASK_FILE, LATERALITY_CONFLICT, or a code of series assembly (NO_GEOMETRY, ...).
 
@@ -90,19 +91,9 @@ def read_seg_label_map(path: Path, scheme: LabelScheme, image_grid: Grid | None)
     nothing but 0 and its maximum: then it is a hard mask in another form, and measured as one.
     """
     seg = read_segmentation(path)
-    try:
-        parts = _parts(seg)
-    except MaskError:
-        raise
-    except InputError as error:
-        raise MaskError.from_finding(error.finding) from error
+    parts = _parts(seg)
     if not parts:
-        raise MaskError(
-            "the mask holds no labelled voxel",
-            code=ReasonCode.EMPTY_MASK,
-            where=path.name,
-            found=", ".join(map(str, seg.segments.values())),
-        )
+        raise no_voxel(path.name, ", ".join(map(str, seg.segments.values())))
     values = _label_values(seg, parts, scheme)
     if all(_is_hard(part, seg.greatest) for part in parts.values()):
         return _hard(seg, parts, values, scheme, image_grid)
@@ -196,9 +187,7 @@ def _hard(
     scheme: LabelScheme,
     image_grid: Grid | None,
 ) -> LabelMap:
-    table = np.zeros(max(scheme.tissues) + 1, dtype=np.uint8)
-    for value, tissue in scheme.tissues.items():
-        table[value] = int(tissue)
+    table = scheme.lookup()
     drawn = np.zeros(seg.shape, dtype=np.uint16)
     for number, part in parts.items():
         inside = part > 0
@@ -253,15 +242,7 @@ def _soft(
     for tissue, fraction in fractions.items():
         turned = np.ascontiguousarray(fraction.transpose(2, 1, 0))
         placed[tissue], grid = _placed(turned, _grid(seg), seg, image_grid)
-    label_map = LabelMap.from_probabilities(placed, grid)
-    if not label_map.labels.any():
-        raise MaskError(
-            "no tissue wins in any voxel of the mask",
-            code=ReasonCode.EMPTY_MASK,
-            where=seg.path.name,
-        )
-    side = side_shown(label_map.labels, label_map.labels, KNEE_V1, grid, seg.path.name)
-    return LabelMap(label_map.labels, grid, placed, side)
+    return soft_label_map(placed, grid, seg.path.name)
 
 
 def _grid(seg: SegFile) -> Grid:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import KNEE_V1, LabelScheme, Tissue
+from kneeimg.core.anatomy import LabelScheme, Tissue
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.errors import InputError, MaskError, OutputError, ReasonCode
 from kneeimg.geometry.affines import from_linear
 from kneeimg.io.label_schemes import load_scheme
 from kneeimg.io.label_sides import side_shown
+from kneeimg.io.mask_content import no_voxel, soft_label_map
 from kneeimg.io.mask_grid import onto_grid
 from kneeimg.io.nifti import NiftiFile, grid_of, read_nifti, write_array
 
@@ -186,12 +187,7 @@ def _hard(file: NiftiFile, scheme: LabelScheme, image_grid: Grid | None, where: 
         )
     values, tissues = _mapped(values, scheme, where)
     if not tissues.any():
-        raise MaskError(
-            "the mask holds no labelled voxel",
-            code=ReasonCode.EMPTY_MASK,
-            where=where,
-            found=f"{values.size} background voxels",
-        )
+        raise no_voxel(where, f"{values.size} background voxels")
     grid = grid_of(tissues, file.affine, where)
     side = side_shown(values, tissues, scheme, grid, where)
     if image_grid is not None:
@@ -224,10 +220,7 @@ def _mapped(
     found = _distinct(whole)
     if any(int(value) not in scheme.tissues for value in found):
         raise _unknown(whole, scheme, where)
-    table = np.zeros(high + 1, dtype=np.uint8)
-    for value, tissue in scheme.tissues.items():
-        if value <= high:
-            table[value] = int(tissue)
+    table = scheme.lookup()
     if (table[found] == found).all():  # both in the memory order of the file: no copy turned about
         return whole, whole.astype(np.uint8)
     return whole, table[whole]
@@ -287,13 +280,7 @@ def _soft(
             t: onto_grid(values, grid, image_grid, where) for t, values in fractions.items()
         }
         grid = image_grid
-    label_map = LabelMap.from_probabilities(fractions, grid)
-    if not label_map.labels.any():
-        raise MaskError(
-            "no tissue wins in any voxel of the mask", code=ReasonCode.EMPTY_MASK, where=where
-        )
-    side = side_shown(label_map.labels, label_map.labels, KNEE_V1, grid, where)
-    return LabelMap(label_map.labels, grid, fractions, side)
+    return soft_label_map(fractions, grid, where)
 
 
 def _require_sound_total(total: NDArray[np.float32], where: str) -> None:

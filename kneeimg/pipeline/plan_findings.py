@@ -151,6 +151,7 @@ def no_scan(kind: str, visit: str) -> Finding:
 
 
 def unused_mask() -> Finding:
+    """A DICOM mask whose own series is measured without it, or not at all."""
     return Finding(
         ReasonCode.NO_RULE_MATCHES,
         "the mask of a series that is not measured with it",
@@ -159,6 +160,7 @@ def unused_mask() -> Finding:
 
 
 def mask_of_nothing(named: tuple[str, ...]) -> Finding:
+    """A DICOM mask of series that were not found."""
     return Finding(
         ReasonCode.MASK_SERIES_MISMATCH,
         "the series on which the segmentation was drawn is not there",
