@@ -1,12 +1,17 @@
 """Kill -9 at random moments, resume, compare: are the results the same bytes, is the log intact?
 
 python benchmarks/kill_resume.py --kills 20 [--people 2] [--keep FOLDER]
+python benchmarks/kill_resume.py --kills 20 --trial FOLDER --longest 120
 
 A small study (label maps of phantom knees, two visits each) is measured once without interruption.
 Then it is measured again and killed at moments drawn from the whole length of a run, half of the
 time with its workers, half of the time alone; whenever a run survives its moment, its results are
 compared and a new folder begun. Every file but the audit log, which tells the time, must be the
 same; the chain of the log must hold after every kill, and log and files agree in the end.
+
+With --trial the study is what `trial_batch.py --keep FOLDER` left behind, 25 people at 5 visits,
+and its results are what must come out again; --longest keeps the moments so short that one run is
+killed many times on its way.
 """
 
 from __future__ import annotations
@@ -46,9 +51,9 @@ def make_study(folder: Path, people: int) -> None:
             )
 
 
-def start(study: Path, out: Path) -> subprocess.Popen[bytes]:
+def start(command: list[str], out: Path) -> subprocess.Popen[bytes]:
     """A run in a process group of its own."""
-    command = [sys.executable, "-m", "kneeimg", "run", str(study), "-o", str(out), "--workers", "2"]
+    command = [sys.executable, "-m", "kneeimg", "run", *command, "-o", str(out), "--workers", "2"]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
 
@@ -90,28 +95,46 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=2)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument("--keep", type=Path, help="work here and leave the files")
+    parser.add_argument("--trial", type=Path, help="folder kept by trial_batch.py")
+    parser.add_argument("--longest", type=float, help="s, latest moment of a kill")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        return run(given.keep or Path(temporary), given.kills, given.people, given.seed)
+        work = given.keep or Path(temporary)
+        if given.trial:
+            source, reference = given.trial / "input", given.trial / "results"
+            command = [str(source / "scans"), "--study", str(source / "study.toml")]
+            length_s = given.longest or 600.0
+        else:
+            study, reference = work / "scans", work / "reference"
+            make_study(study, given.people)
+            command = [str(study)]
+            begun = time.monotonic()
+            if start(command, reference).wait():
+                print("the uninterrupted run failed")
+                return 1
+            length_s = time.monotonic() - begun
+            print(f"{length_s:.1f} s without interruption")
+            length_s = min(length_s, given.longest or length_s)
+        print(f"seed {given.seed}; killed at up to {length_s:.0f} s", flush=True)
+        moments = random.Random(given.seed)
+        return run(command, contents(reference), work / "out", given.kills, moments, length_s)
 
 
-def run(work: Path, kills: int, people: int, seed: int) -> int:
-    """Kill and resume below a folder."""
-    rng = random.Random(seed)
-    study, out = work / "scans", work / "out"
-    make_study(study, people)
-    begun = time.monotonic()
-    if start(study, work / "reference").wait():
-        print("the uninterrupted run failed")
-        return 1
-    length_s = time.monotonic() - begun
-    reference = contents(work / "reference")
-    print(f"seed {seed}; {len(reference)} files, {length_s:.1f} s without interruption", flush=True)
+def run(
+    command: list[str],
+    reference: dict[str, bytes],
+    out: Path,
+    kills: int,
+    rng: random.Random,
+    longest_s: float,
+) -> int:
+    """Kill and resume until there were so many kills, then compare; 0 if all was the same."""
+    print(f"{len(reference)} files, {sum(map(len, reference.values())) / 2**20:.0f} MiB")
     bad: list[str] = []
     tally: Counter[str] = Counter()
     while tally["kills"] < kills:
-        moment_s, with_workers = rng.uniform(0.0, length_s), rng.random() < 0.5
-        process = start(study, out)
+        moment_s, with_workers = rng.uniform(0.0, longest_s), rng.random() < 0.5
+        process = start(command, out)
         try:
             process.wait(moment_s)
             bad += _finished(process, reference, out, tally)
@@ -121,7 +144,7 @@ def run(work: Path, kills: int, people: int, seed: int) -> int:
             bad += [str(fault) for fault in chain.faults]
             tally.update(kills=1, torn=int(chain.torn is not None))
             print(f"killed after {moment_s:6.1f} s, {len(chain.entries):3d} entries", flush=True)
-    process = start(study, out)
+    process = start(command, out)
     process.wait()
     bad += _finished(process, reference, out, tally)
     print(f"{tally['kills']} kills, {tally['finished']} finished runs, {len(bad)} differences")
