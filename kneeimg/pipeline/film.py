@@ -107,8 +107,8 @@ def measure_film(radiograph: Radiograph, side: Side | None, settings: FilmSettin
     margins = find_margins(radiograph, side, settings)
     rows = measure_joint_space(margins, radiograph.spacing_mm, settings.joint_space)
     support, kl = _kl_support(radiograph, margins, settings)
-    noticed = (*radiograph.findings, *margins.findings, *support.findings)
-    findings = tuple(dict.fromkeys(noticed))
+    # doubts of KL support stand in its own rows: they say nothing against the joint space
+    findings = tuple(dict.fromkeys((*radiograph.findings, *margins.findings)))
     return MeasuredFilm(margins.side, radiograph, margins, (*rows, *kl), findings, support)
 
 

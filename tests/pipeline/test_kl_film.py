@@ -14,6 +14,7 @@ from kneeimg.cli import app
 from kneeimg.core.anatomy import Side
 from kneeimg.core.kl_support import KlSupport
 from kneeimg.core.measurement import Status
+from kneeimg.errors import ReasonCode
 from kneeimg.io.kl_model import shipped_kl_model
 from kneeimg.measure.kl_features import planned_kl
 from kneeimg.phantoms.film import FilmKnee, FilmSetup, knee_film
@@ -51,11 +52,14 @@ def test_the_grade_rows_say_what_the_support_says(film: MeasuredFilm) -> None:
     assert set(film.support.contributions) == {f.name for f in shipped_kl_model().features}
 
 
-def test_a_film_unlike_the_training_films_says_so_and_gets_no_grade() -> None:
+def test_a_film_unlike_the_training_films_gets_no_grade_and_keeps_its_joint_space() -> None:
     # a space wider than normal, and lips longer in sum than in any film that the model learned from
     wide = knee_film(FilmKnee(side=Side.LEFT, medial_jsw_mm=7.2), FilmSetup(pixel_mm=0.3))
-    support = measure_film(wide.radiograph, Side.LEFT, FilmSettings()).support
+    film = measure_film(wide.radiograph, Side.LEFT, FilmSettings())
+    support = film.support
     assert isinstance(support, KlSupport)
+    assert {finding.code for finding in support.findings} >= {ReasonCode.KL_OUT_OF_RANGE}
+    assert not {finding.code for finding in film.findings} & {ReasonCode.KL_OUT_OF_RANGE}
     assert support.outside
     assert set(support.outside) <= {feature.name for feature in shipped_kl_model().features}
     assert not support.certain
