@@ -132,12 +132,13 @@ def _smoothed(
     without it the nearest-point pairs lock onto each other's noise.
     """
     state = np.hstack([vertices, vertex_normals(vertices, faces)])
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edges = vertices[pairs[:, 0]] - vertices[pairs[:, 1]]
+    first, second = faces.astype(np.int32).ravel(), np.roll(faces, -1, axis=1).astype(np.int32)
+    second = second.ravel()
+    edges = vertices[first] - vertices[second]
     edge_mm = float(np.sqrt(np.einsum("ex,ex->e", edges, edges)).mean())
     # n averages over a vertex and its neighbours at distance e spread it over about e * sqrt(n).
     steps = min(30, round((length_mm / edge_mm) ** 2))
-    rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
+    rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
     shape = (len(vertices), len(vertices))
     links = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()
     links.data[:] = 1.0  # an inner edge belongs to two triangles but is one neighbour

@@ -52,8 +52,10 @@ def small_motion(
     size = float(np.sqrt(np.mean(offset**2))) or 1.0  # rotation and translation on one scale
     jacobian = np.hstack([np.cross(offset, plane) / size, plane])
     weighted = jacobian * weight[:, None]
+    # Sums over points by einsum: a matrix product this small costs its threads more than it saves.
+    normal = np.einsum("ni,nj->ij", weighted, jacobian)
     # Minimum norm: a sphere or a cylinder leaves directions open, and they stay as they are.
-    solution = np.linalg.lstsq(weighted.T @ jacobian, -weighted.T @ residual, rcond=1e-9)[0]
+    solution = np.linalg.lstsq(normal, -np.einsum("ni,n->i", weighted, residual), rcond=1e-9)[0]
     turn_rad, shift = solution[:3] / size, solution[3:]
     angle = float(np.linalg.norm(turn_rad))
     turn = rotation(turn_rad, np.rad2deg(angle)) if angle > 0 else np.eye(3)

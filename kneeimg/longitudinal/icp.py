@@ -112,7 +112,7 @@ def _principal_axes(patch: Patch) -> tuple[FloatArray, FloatArray]:
     weight = weight / weight.sum()
     centre = weight @ patch.vertices_mm
     offset = patch.vertices_mm - centre
-    _, axes = np.linalg.eigh(offset.T @ (offset * weight[:, None]))
+    _, axes = np.linalg.eigh(np.einsum("vi,vj,v->ij", offset, offset, weight))
     axes[:, 2] *= np.sign(np.linalg.det(axes))
     return centre, axes
 
