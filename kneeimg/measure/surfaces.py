@@ -9,16 +9,16 @@ film thinner than half a voxel: measuring its own edges is what makes thin carti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
+from kneeimg.geometry.gaussian import gaussian
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.cavities import Amount, close_cavities
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -26,7 +26,7 @@ from kneeimg.settings.morphometry import MorphometrySettings
 FloatArray = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-#: Points that are sampled at once: their arrays stay in the cache.
+#: Points or triangles that are handled at once: their arrays stay in the cache.
 _SAMPLED = 1 << 13
 #: Room in mm around bone and cartilage for smoothing.
 MARGIN_MM = 4.0
@@ -128,11 +128,7 @@ def smooth(field: Amount, affine: FloatArray, sigma_mm: float) -> Field:
     """Gaussian of `sigma_mm` along every axis; the image edge is continued outward."""
     if sigma_mm == 0:
         return field.astype(np.float32, copy=False)
-    sigma = sigma_mm / spacing_of(affine)
-    result: Field = gaussian_filter(
-        field, sigma, mode="nearest", truncate=_TRUNCATE, output=np.float32
-    )
-    return result
+    return gaussian(field, sigma_mm / spacing_of(affine), _TRUNCATE)
 
 
 def sample(field: Field, index: FloatArray) -> FloatArray:
@@ -153,27 +149,33 @@ def sample(field: Field, index: FloatArray) -> FloatArray:
     return value
 
 
-def _trilinear(flat: Field, shape: NDArray[np.int64], index: FloatArray) -> FloatArray:
+def _trilinear(flat: Field, shape: NDArray[np.int64], index: FloatArray) -> Field:
     """Trilinear values of a field whose three index axes, of this shape, are raveled."""
     columns = np.ascontiguousarray(index.T)
     high = (shape - 1).astype(np.float64)[:, None]
     beyond = (columns < 0) | (columns > high)
-    outside = beyond[0] | beyond[1] | beyond[2]
     base = np.clip(columns, 0.0, np.maximum(high - 1.0, 0.0)).astype(np.int64)  # cut off: not < 0
-    part = columns - base
+    part = (columns - base).astype(flat.dtype)
     step_j = int(shape[2])
     step_i = int(shape[1]) * step_j
     corner = base[0] * step_i + base[1] * step_j + base[2]
-    own = (len(index), *(1,) * (flat.ndim - 1))
-    wi, wj, wk = ((1.0 - column.reshape(own), column.reshape(own)) for column in part)
-    value = np.zeros((len(index), *flat.shape[1:]))
-    for di in (0, 1):
-        for dj in (0, 1):
-            here = corner + (di * step_i + dj * step_j)
-            low, high_ = flat.take(here, axis=0), flat.take(here + 1, axis=0)
-            value += wi[di] * wj[dj] * (low + wk[1] * (high_ - low))
-    value[outside] = np.nan
+    if flat.ndim > 1:  # each weight once for every channel: rows of a few numbers are slow
+        part = np.repeat(part, flat.shape[1], axis=1).reshape(3, len(index), -1)
+    at = [
+        _between(flat.take(corner + step, axis=0), flat.take(corner + step + 1, axis=0), part[2])
+        for step in (0, step_j, step_i, step_i + step_j)
+    ]
+    value = _between(_between(at[0], at[1], part[1]), _between(at[2], at[3], part[1]), part[0])
+    value[beyond[0] | beyond[1] | beyond[2]] = np.nan
     return value
+
+
+def _between(low: Field, high: Field, share: Field) -> Field:
+    """Values at a share of the way from low to high, in the memory of `low`."""
+    high -= low
+    high *= share
+    low += high
+    return low
 
 
 def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> Mesh | None:
@@ -207,17 +209,23 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
 
 def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
     """(V, 3) mm²: a third of the area vector of every triangle around each vertex."""
-    x, y, z = (np.ascontiguousarray(column) for column in vertices.T)
-    a, b, c = (np.ascontiguousarray(column) for column in faces.T)
-    (ux, uy, uz), (vx, vy, vz) = (
-        tuple(axis[corner] - axis[a] for axis in (x, y, z)) for corner in (b, c)
-    )
-    result = np.empty((len(vertices), 3))
-    vectors = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
-    for axis, vector in enumerate(vectors):
-        share = vector / 6.0
-        result[:, axis] = sum(np.bincount(corner, share, len(vertices)) for corner in (a, b, c))
+    vectors = np.empty((len(faces), 3))
+    columns = [np.ascontiguousarray(column) for column in vertices.T]
+    for first in range(0, len(faces), _SAMPLED):
+        piece = slice(first, first + _SAMPLED)
+        _area_vectors(columns, faces[piece], vectors[piece])
+    result: FloatArray = corner_sums(faces, len(vertices)) @ vectors
     return result
+
+
+def _area_vectors(columns: list[FloatArray], faces: NDArray[np.int64], out: FloatArray) -> None:
+    """A third of the area vector of each triangle, from the columns of the vertices."""
+    a, b, c = faces.T
+    (ux, uy, uz), (vx, vy, vz) = (
+        [column.take(corner) - column.take(a) for column in columns] for corner in (b, c)
+    )
+    out[:, 0], out[:, 1], out[:, 2] = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    out /= 6.0
 
 
 def smooth_over_mesh(
@@ -227,20 +235,30 @@ def smooth_over_mesh(
 
     Each round mixes every vertex with its neighbours; rounds follow from the mean edge length.
     """
-    from scipy.sparse import coo_array, diags_array
-
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edge2 = float(np.mean(np.sum((vertices[pairs[:, 0]] - vertices[pairs[:, 1]]) ** 2, axis=1)))
+    count, around = len(vertices), corner_sums(faces, len(vertices))
+    corners = around.T  # (F, V): sums of the corners of each triangle
+    edge2 = 0.0
+    for axis in vertices.T:
+        a, b, c = (axis.take(column) for column in faces.T)
+        edge2 += sum(float(np.vdot(side, side)) for side in (a - b, b - c, c - a))
+    edge2 /= 3 * len(faces)
     rounds = max(1, round(2.0 * sigma_mm**2 / edge2))  # a round spreads by edge²/2 per axis
-    pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    shape = (len(vertices), len(vertices))
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape).tocsr()
-    graph = graph + diags_array(graph.sum(axis=1) / 6.0)  # keep a share of one's own value
-    mean = diags_array(1.0 / np.maximum(graph.sum(axis=1), 1e-12)) @ graph
+    triangles = np.bincount(faces.ravel(order="K"), minlength=count).astype(np.float64)[:, None]
+    # a neighbour counts once for each triangle that is shared with it, one's own value a sixth
+    share = 1.0 / np.maximum(7.0 / 3.0 * triangles, 1e-12)
     result = values
     for _ in range(rounds):
-        result = mean @ result
+        result = share * (around @ (corners @ result) - (2.0 / 3.0) * triangles * result)
     return result
+
+
+def corner_sums(faces: NDArray[np.int64], count: int) -> Any:
+    """(V, F) sparse matrix that adds up at each vertex what its triangles have."""
+    from scipy.sparse import csr_array
+
+    starts = np.arange(0, 3 * len(faces) + 1, 3, dtype=np.int32)
+    corners = np.ascontiguousarray(faces, dtype=np.int32).ravel()
+    return csr_array((np.ones(len(corners)), corners, starts), shape=(len(faces), count)).T
 
 
 def _flying_edges(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
@@ -301,31 +319,49 @@ def connected_parts(
 
     Vertices that are not kept share the last number.
     """
+    a, b, c = (np.ascontiguousarray(column) for column in faces.T)
     if keep is None:
-        a, b, c = (column.astype(np.int32) for column in faces.T)
-        return _parts_of(np.concatenate([a, b]), np.concatenate([b, c]), count)
-    nodes = np.flatnonzero(keep)
-    number = np.full(count, -1, dtype=np.int32)
-    number[nodes] = np.arange(len(nodes), dtype=np.int32)
-    a, b, c = (number[column] for column in faces.T)
-    kept_a, kept_b, kept_c = a >= 0, b >= 0, c >= 0
+        return parts_of(((a, b), (b, c)), np.ones(count, dtype=bool))
+    kept_a, kept_b, kept_c = (keep.take(column) for column in (a, b, c))
     ab, bc, ca = kept_a & kept_b, kept_b & kept_c & ~kept_a, kept_c & kept_a
-    inner = _parts_of(  # a triangle of three needs two of its edges
-        np.concatenate([a[ab], b[bc], c[ca]]), np.concatenate([b[ab], c[bc], a[ca]]), len(nodes)
-    )
-    labels = np.full(count, inner.max(initial=-1) + 1, dtype=np.int32)
-    labels[nodes] = inner
-    return labels
+    # a triangle of three needs two of its edges
+    return parts_of(((a[ab], b[ab]), (b[bc], c[bc]), (c[ca], a[ca])), keep)
 
 
-def _parts_of(some: NDArray[np.int32], others: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """(count,) number of the connected part of each node, from pairs of nodes."""
+def parts_of(
+    pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], keep: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """(V,) number of the connected part of each node, from lists of pairs of kept nodes.
+
+    Parts are numbered in the order of their first nodes; nodes that are not kept share the number
+    after the last one.
+
+    Notes
+    -----
+    First every node hangs on its lowest neighbour: one in two hundred nodes of a mesh is then left
+    at the top of a tree, and the graph that is searched is as much smaller.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    graph = coo_array((np.ones(len(some)), (some, others)), shape=(count, count)).tocsr()
-    labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return labels
+    count = len(keep)
+    top = np.arange(count)
+    for some, others in pairs:
+        np.minimum.at(top, np.maximum(some, others), np.minimum(some, others))
+    while not np.array_equal(top, higher := top.take(top)):
+        top = higher
+    tops = np.flatnonzero((top == np.arange(count)) & keep)
+    number = np.full(count, -1, dtype=np.int32)
+    number[tops] = np.arange(len(tops), dtype=np.int32)
+    own = number.take(top)  # of the tree of each node
+    ends = [(own.take(some), own.take(others)) for some, others in pairs]
+    apart = [one != other for one, other in ends]
+    rows = np.concatenate([one[where] for (one, _), where in zip(ends, apart, strict=True)])
+    columns = np.concatenate([other[where] for (_, other), where in zip(ends, apart, strict=True)])
+    links = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(tops), len(tops)))
+    part: NDArray[np.int32] = connected_components(links.tocsr(), directed=False)[1]
+    last = np.append(part, part.max(initial=-1) + 1).astype(np.int32)
+    return last.take(np.where(keep, own, -1), mode="wrap")
 
 
 def gradient_normals(
