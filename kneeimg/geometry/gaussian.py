@@ -14,7 +14,12 @@ Field = NDArray[np.float32]
 _PIECE = 1 << 16
 
 
-def gaussian(volume: NDArray[Any], sigma: Sequence[float], truncate: float = 3.0) -> Field:
+def gaussian(
+    volume: NDArray[Any],
+    sigma: Sequence[float] | NDArray[np.float64],
+    truncate: float = 3.0,
+    out: Field | None = None,
+) -> Field:
     """Gaussian along all three axes; the edge of the volume is continued outward.
 
     Parameters
@@ -22,6 +27,7 @@ def gaussian(volume: NDArray[Any], sigma: Sequence[float], truncate: float = 3.0
     volume : (i, j, k) numbers of any type.
     sigma : Standard deviation along each axis, in voxels; 0 leaves an axis as it is.
     truncate : Where the kernel ends, in sigmas.
+    out : (i, j, k) float32 array that takes the result.
 
     Returns
     -------
@@ -37,7 +43,7 @@ def gaussian(volume: NDArray[Any], sigma: Sequence[float], truncate: float = 3.0
     """
     kernels = [_half_kernel(float(one), truncate) for one in sigma]
     count, rows, columns = volume.shape
-    result = np.empty(volume.shape, dtype=np.float32)
+    result = np.empty(volume.shape, dtype=np.float32) if out is None else out
     at_once = max(1, _PIECE // max(rows * columns, 1))
     for start in range(0, count, at_once):
         stop = min(start + at_once, count)

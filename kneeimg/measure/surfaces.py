@@ -99,7 +99,7 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     if solid is given and not soft:
         reach = knee.box_of(bone.tissue, margin_mm=_TRUNCATE * sigma_mm)
     smoothed = np.zeros(solid.shape, dtype=np.float32)
-    smoothed[_within(reach, box)] = smooth(solid[_within(reach, box)], affine, sigma_mm)
+    smooth(solid[_within(reach, box)], affine, sigma_mm, out=smoothed[_within(reach, box)])
     union = smoothed.copy()
     if cartilage.size:
         # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
@@ -124,11 +124,11 @@ def _within(inner: Box, outer: Box) -> Box:
     return i, j, k
 
 
-def smooth(field: Amount, affine: FloatArray, sigma_mm: float) -> Field:
+def smooth(
+    field: Amount, affine: FloatArray, sigma_mm: float, out: Field | None = None
+) -> Field:
     """Gaussian of `sigma_mm` along every axis; the image edge is continued outward."""
-    if sigma_mm == 0:
-        return field.astype(np.float32, copy=False)
-    return gaussian(field, sigma_mm / spacing_of(affine), _TRUNCATE)
+    return gaussian(field, sigma_mm / spacing_of(affine), _TRUNCATE, out)
 
 
 def sample(field: Field, index: FloatArray) -> FloatArray:
@@ -398,15 +398,26 @@ def _slopes(field: Field) -> Field:
 
 def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
     """Mean over blocks of voxels; the last block is filled up with the edge."""
-    whole = field
-    for axis, step in enumerate(block):
-        if step > 1:
-            ahead = np.moveaxis(whole, axis, 0)
-            total = ahead[::step].copy()
-            for n in range(1, step):
-                part = ahead[n::step]
-                total[: len(part)] += part
-                total[len(part) :] += ahead[-1]
-            total /= np.float32(step)
-            whole = np.moveaxis(total, 0, axis)
-    return np.ascontiguousarray(whole)
+    shape = -(-np.array(field.shape) // block)
+    means = np.empty(shape, dtype=np.float32)
+    at_once = max(1, 8 * _SAMPLED // max(int(block[0]) * field[0].size, 1))  # in the cache
+    for first in range(0, len(means), at_once):
+        whole = field[first * block[0] : (first + at_once) * block[0]]
+        for axis, step in enumerate(block):
+            whole = _means_along(whole, axis, int(step))
+        means[first : first + at_once] = whole
+    return means
+
+
+def _means_along(field: Field, axis: int, step: int) -> Field:
+    """Means of `step` neighbours along one axis; the last are filled up with the edge."""
+    if step == 1:
+        return field
+    ahead = np.moveaxis(field, axis, 0)
+    total = ahead[::step].copy()
+    for n in range(1, step):
+        part = ahead[n::step]
+        total[: len(part)] += part
+        total[len(part) :] += ahead[-1]
+    total /= np.float32(step)
+    return np.moveaxis(total, 0, axis)
