@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kneeimg.geometry.sharing import in_pieces
+
 Field = NDArray[np.float32]
 
 #: Voxels that are smoothed at once.
@@ -45,9 +47,11 @@ def gaussian(
     count, rows, columns = volume.shape
     result = np.empty(volume.shape, dtype=np.float32) if out is None else out
     at_once = max(1, _PIECE // max(rows * columns, 1))
-    for start in range(0, count, at_once):
-        stop = min(start + at_once, count)
-        result[start:stop] = _smooth_planes(volume, start, stop, kernels)
+
+    def smooth(planes: slice) -> None:
+        result[planes] = _smooth_planes(volume, planes.start, planes.stop, kernels)
+
+    in_pieces(smooth, count, at_once)
     return result
 
 
@@ -62,9 +66,7 @@ def _half_kernel(sigma: float, truncate: float) -> Field:
     return half
 
 
-def _smooth_planes(
-    volume: NDArray[Any], start: int, stop: int, kernels: Sequence[Field]
-) -> Field:
+def _smooth_planes(volume: NDArray[Any], start: int, stop: int, kernels: Sequence[Field]) -> Field:
     """(stop - start, j, k) planes from `start` to `stop`, smoothed along all axes."""
     planes, rows, columns = (len(kernel) - 1 for kernel in kernels)
     size = (stop - start, *volume.shape[1:])

@@ -12,6 +12,7 @@ from kneeimg.core.anatomy import Bone, Plate
 from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
 from kneeimg.geometry.affines import apply_affine, from_linear, spacing_of
+from kneeimg.geometry.closest import nearest_points
 from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.coarse import wall_voxels_mm
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
@@ -191,7 +192,7 @@ def _owners(
     voxels = (np.argwhere(levels.cartilage > 0) + levels.start).astype(np.int32)
     tree = KDTree(surface.vertices[inside], leafsize=_LEAF)
     places = apply_affine(from_linear(knee.linear), voxels - np.array(knee.start))
-    return VoxelOwners(voxels, inside[tree.query(places)[1]])
+    return VoxelOwners(voxels, inside[nearest_points(tree, places)[1]])
 
 
 def _with_volume(surface: Surface, owners: VoxelOwners, levels: LevelSets) -> Surface:

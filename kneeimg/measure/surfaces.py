@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
 from kneeimg.geometry.gaussian import gaussian
+from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.cavities import Amount, close_cavities
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -27,7 +28,7 @@ FloatArray = NDArray[np.float64]
 Field = NDArray[np.float32]
 
 #: Points or triangles that are handled at once: their arrays stay in the cache.
-_SAMPLED = 1 << 13
+SAMPLED = 1 << 13
 #: Room in mm around bone and cartilage for smoothing.
 MARGIN_MM = 4.0
 #: Where Gaussians end, in sigmas.
@@ -124,9 +125,7 @@ def _within(inner: Box, outer: Box) -> Box:
     return i, j, k
 
 
-def smooth(
-    field: Amount, affine: FloatArray, sigma_mm: float, out: Field | None = None
-) -> Field:
+def smooth(field: Amount, affine: FloatArray, sigma_mm: float, out: Field | None = None) -> Field:
     """Gaussian of `sigma_mm` along every axis; the image edge is continued outward."""
     return gaussian(field, sigma_mm / spacing_of(affine), _TRUNCATE, out)
 
@@ -143,9 +142,11 @@ def sample(field: Field, index: FloatArray) -> FloatArray:
     """
     value = np.empty((len(index), *field.shape[3:]))
     flat = field.reshape(-1, *field.shape[3:])
-    for first in range(0, len(index), _SAMPLED):
-        part = slice(first, first + _SAMPLED)
+
+    def interpolate(part: slice) -> None:
         value[part] = _trilinear(flat, np.array(field.shape[:3]), index[part])
+
+    in_pieces(interpolate, len(index), SAMPLED)
     return value
 
 
@@ -211,9 +212,11 @@ def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> Float
     """(V, 3) mm²: a third of the area vector of every triangle around each vertex."""
     vectors = np.empty((len(faces), 3))
     columns = [np.ascontiguousarray(column) for column in vertices.T]
-    for first in range(0, len(faces), _SAMPLED):
-        piece = slice(first, first + _SAMPLED)
+
+    def fill(piece: slice) -> None:
         _area_vectors(columns, faces[piece], vectors[piece])
+
+    in_pieces(fill, len(faces), SAMPLED)
     result: FloatArray = corner_sums(faces, len(vertices)) @ vectors
     return result
 
@@ -400,12 +403,15 @@ def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
     """Mean over blocks of voxels; the last block is filled up with the edge."""
     shape = -(-np.array(field.shape) // block)
     means = np.empty(shape, dtype=np.float32)
-    at_once = max(1, 8 * _SAMPLED // max(int(block[0]) * field[0].size, 1))  # in the cache
-    for first in range(0, len(means), at_once):
-        whole = field[first * block[0] : (first + at_once) * block[0]]
+
+    def average(planes: slice) -> None:
+        whole = field[planes.start * block[0] : planes.stop * block[0]]
         for axis, step in enumerate(block):
             whole = _means_along(whole, axis, int(step))
-        means[first : first + at_once] = whole
+        means[planes] = whole
+
+    at_once = max(1, 4 * SAMPLED // max(int(block[0]) * field[0].size, 1))  # in the cache
+    in_pieces(average, len(means), at_once)
     return means
 
 

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.geometry.affines import linear_map, spacing_of
+from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.surfaces import (
+    SAMPLED,
     Field,
     LevelSets,
     Mesh,
@@ -62,7 +64,25 @@ def crossing_mm(
     The *first* crossing counts: a ray that goes on into another fold of cartilage, or into the
     cartilage across the joint, has ended before it gets there.
     """
-    sign = -1.0 if falling else 1.0
+    result = np.empty(len(start_index))
+
+    def follow(rays: slice) -> None:
+        ends = (step_mm, max_mm, -1.0 if falling else 1.0)
+        result[rays] = _crossings(field, start_index[rays], step_index[rays], *ends)
+
+    in_pieces(follow, len(start_index), SAMPLED)
+    return result
+
+
+def _crossings(
+    field: Field,
+    start_index: FloatArray,
+    step_index: FloatArray,
+    step_mm: float,
+    max_mm: float,
+    sign: float,
+) -> FloatArray:
+    """As :func:`crossing_mm`, for rays that fit into the cache; `sign` is -1 when falling."""
 
     def beyond(points: FloatArray) -> FloatArray:
         return sign * (sample(field, points) - _LEVEL)
