@@ -13,7 +13,7 @@ from kneeimg.geometry.sharing import in_pieces
 Field = NDArray[np.float32]
 
 #: Voxels that are smoothed at once.
-_PIECE = 1 << 16
+_PIECE = 1 << 17
 
 
 def gaussian(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TypeVar
@@ -20,7 +20,8 @@ Result = TypeVar("Result")
 MOST_THREADS = 2
 
 _limit = MOST_THREADS
-_team: ContextVar[ThreadPoolExecutor | None] = ContextVar("team", default=None)
+#: Pool of the threads beside the caller's, and how many they are.
+_team: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("team", default=None)
 
 
 def limit_threads(count: int) -> None:
@@ -50,24 +51,27 @@ def team() -> Iterator[None]:
     if count == 1 or _team.get() is not None:
         yield
         return
-    with ThreadPoolExecutor(count) as pool:
-        before = _team.set(pool)
+    with ThreadPoolExecutor(count - 1) as pool:  # the caller is one of the threads
+        before = _team.set((pool, count - 1))
         try:
             yield
         finally:
             _team.reset(before)
 
 
-def each(function: Callable[[Task], Result], tasks: Iterable[Task]) -> list[Result]:
+def each(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
     """`[function(task) for task in tasks]`, by as many threads as there are in the team.
 
-    A thread without a task of its own helps where another one works `in_pieces`.
+    The caller begins with the first task; a thread that finds none left helps where another one
+    works `in_pieces`.
     """
-    pool = _team.get()
-    if pool is None:
-        return [function(task) for task in tasks]
-    running = [pool.submit(copy_context().run, function, task) for task in tasks]
-    return [one.result() for one in running]
+    results: dict[int, Result] = {}
+
+    def run(piece: slice) -> None:
+        results[piece.start] = function(tasks[piece.start])
+
+    in_pieces(run, len(tasks), 1)
+    return [results[number] for number in range(len(tasks))]
 
 
 def in_pieces(function: Callable[[slice], None], count: int, piece: int) -> None:
@@ -84,14 +88,17 @@ def in_pieces(function: Callable[[slice], None], count: int, piece: int) -> None
     work = deque(
         (function, slice(first, min(first + piece, count))) for first in range(0, count, piece)
     )
-    pool = _team.get()
-    helper = pool.submit(_work_off, work) if pool and len(work) > 1 else None
+    helpers: list[Future[None]] = []
+    if len(work) > 1 and (found := _team.get()) is not None:
+        pool, others = found
+        helpers = [pool.submit(copy_context().run, _work_off, work) for _ in range(others)]
     try:
         _work_off(work)
     finally:
         work.clear()  # after an error nobody goes on
-        if helper is not None and not helper.cancel():
-            helper.result()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
 
 
 def _work_off(work: deque[tuple[Callable[[slice], None], slice]]) -> None:

@@ -123,7 +123,7 @@ def _measure_bones(
 ) -> dict[Bone, MeasuredBone]:
     """Bones that are in view, as many at a time as there are threads."""
     models = plate_model.bones if plate_model is not None else {}
-    results = each(lambda bone: measure_bone(knee, bone, settings, models.get(bone)), Bone)
+    results = each(lambda bone: measure_bone(knee, bone, settings, models.get(bone)), tuple(Bone))
     return {b: result for b, result in zip(Bone, results, strict=True) if result is not None}
 
 

@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 Field = NDArray[np.float32]
 
 #: Points or triangles that are handled at once: their arrays stay in the cache.
-SAMPLED = 1 << 13
+SAMPLED = 1 << 14
 #: Room in mm around bone and cartilage for smoothing.
 MARGIN_MM = 4.0
 #: Where Gaussians end, in sigmas.

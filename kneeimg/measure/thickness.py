@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from kneeimg.geometry.affines import linear_map, spacing_of
 from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.surfaces import (
-    SAMPLED,
     Field,
     LevelSets,
     Mesh,
@@ -27,6 +26,8 @@ from kneeimg.settings.morphometry import MorphometrySettings
 FloatArray = NDArray[np.float64]
 
 _LEVEL = 0.5
+#: Rays that one thread follows at once.
+_RAYS = 1 << 15
 #: False-position refinements after a crossing is bracketed.
 _REFINEMENTS = 2
 #: A start this close to the level lies on it (single-precision fields).
@@ -70,7 +71,7 @@ def crossing_mm(
         ends = (step_mm, max_mm, -1.0 if falling else 1.0)
         result[rays] = _crossings(field, start_index[rays], step_index[rays], *ends)
 
-    in_pieces(follow, len(start_index), SAMPLED)
+    in_pieces(follow, len(start_index), _RAYS)
     return result
 
 

@@ -13,8 +13,12 @@ from kneeimg.core.anatomy import Bone, VertexState
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.core.volume import Volume
+from kneeimg.geometry.sharing import in_pieces, team
 
 Index = NDArray[np.int32]
+
+#: Pieces in which the map is cleared.
+_PIECES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +53,13 @@ def thickness_on_grid(
     Volume in mm, float32: each cartilage voxel (hard label) takes the thickness of the nearest
     measured vertex of its own bone; NaN where there is no cartilage or nothing was measured.
     """
-    values = np.full(label_map.grid.shape, np.nan, dtype=np.float32)
+    values = np.empty(label_map.grid.shape, dtype=np.float32)
+
+    def clear(planes: slice) -> None:
+        values[planes] = np.nan
+
+    with team():
+        in_pieces(clear, len(values), max(1, len(values) // _PIECES))
     for bone, surface in surfaces.items():
         measured = surface.fields["state"] == int(VertexState.MEASURED)
         if not measured.any():
