@@ -34,14 +34,14 @@ def gaussian(
     Returns
     -------
     (i, j, k) float32: `scipy.ndimage.gaussian_filter(..., mode="nearest")` up to the rounding of
-    float32, in a quarter of its time.
+    float32, in less than half of its time.
 
     Examples
     --------
     >>> bright = np.zeros((3, 3, 3))
     >>> bright[1, 1, 1] = 1.0
-    >>> gaussian(bright, (0.0, 0.0, 0.5))[1, 1].round(3).tolist()
-    [0.107, 0.787, 0.107]
+    >>> gaussian(bright, (0.0, 0.0, 0.5))[1, 1].astype(float).round(3).tolist()
+    [0.106, 0.787, 0.106]
     """
     kernels = [_half_kernel(float(one), truncate) for one in sigma]
     count, rows, columns = volume.shape
