@@ -93,8 +93,9 @@ def measure_bone(
     if framed is None:
         return MeasuredBone(surface, False, bone_mm3=levels.bone_mm3, next_part=mesh.next_part)
     would_be, frame = framed
-    shape = np.array(levels.bone.shape)
-    at_edge = np.any((mesh.index < 0.5) | (mesh.index > shape - 1.5), axis=1)
+    at_edge = np.zeros(len(mesh.index), dtype=bool)
+    for column, size in zip(mesh.index.T, levels.bone.shape, strict=True):
+        at_edge |= (column < 0.5) | (column > size - 1.5)
     plate = plates_from_cover(
         surface.fields["ray_mm"], mesh.area_mm2, mesh.faces, would_be, at_edge, settings
     )
@@ -189,7 +190,9 @@ def _owners(
     inside = np.flatnonzero(plate != int(Plate.NONE))
     if not len(inside):
         return None
-    voxels = (np.argwhere(levels.cartilage > 0) + levels.start).astype(np.int32)
+    flat = np.flatnonzero(levels.cartilage > 0)
+    index = np.unravel_index(flat, levels.cartilage.shape)
+    voxels = np.stack(index, axis=1).astype(np.int32) + np.array(levels.start, dtype=np.int32)
     tree = KDTree(surface.vertices[inside], leafsize=_LEAF)
     places = apply_affine(from_linear(knee.linear), voxels - np.array(knee.start))
     return VoxelOwners(voxels, inside[nearest_points(tree, places)[1]])

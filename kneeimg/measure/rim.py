@@ -144,9 +144,10 @@ def _fitted_normals(
 
 def _cells(points: FloatArray, step_mm: float) -> NDArray[np.int64]:
     """(N,) number of the cube in which each point lies."""
-    index = np.floor((points - points.min(axis=0)) / step_mm).astype(np.int64)
-    count = index.max(axis=0) + 1
-    cell: NDArray[np.int64] = (index[:, 0] * count[1] + index[:, 1]) * count[2] + index[:, 2]
+    cell = np.zeros(len(points), dtype=np.int64)
+    for column in points.T:
+        index = np.floor((column - column.min()) / step_mm).astype(np.int64)
+        cell = cell * (index.max() + 1) + index
     return cell
 
 

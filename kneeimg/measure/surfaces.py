@@ -107,7 +107,8 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
         added = np.minimum(cartilage, 1 - solid[part])
         union[part] += smooth(added, affine, sigma_mm)
     start = (inner[0].start, inner[1].start, inner[2].start)
-    bone_mm3 = float(solid.sum(dtype=np.float64)) * knee.label_map.grid.voxel_volume_mm3
+    voxels = solid.sum(dtype=np.float64) if soft else np.count_nonzero(solid)
+    bone_mm3 = float(voxels) * knee.label_map.grid.voxel_volume_mm3
     return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3, part)
 
 
@@ -202,8 +203,8 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
     normals = gradient_normals(field, index, affine, sigma_normal_mm)
     shares = vertex_area_vectors(vertices, faces)
     flat = np.isnan(normals[:, 0])  # no gradient: the mesh's own normal
-    lengths = np.linalg.norm(shares, axis=1)
-    normals[flat] = shares[flat] / np.maximum(lengths[flat], 1e-12)[:, None]
+    own = shares[flat]
+    normals[flat] = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
     area = np.maximum(np.einsum("ij,ij->i", shares, normals), 0.0)
     return Mesh(index, vertices, faces, normals, shares, area, next_part)
 
@@ -338,33 +339,41 @@ def parts_of(
 
     Parts are numbered in the order of their first nodes; nodes that are not kept share the number
     after the last one.
-
-    Notes
-    -----
-    First every node hangs on its lowest neighbour: one in two hundred nodes of a mesh is then left
-    at the top of a tree, and the graph that is searched is as much smaller.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    lowest = _lowest_joined(pairs, len(keep))
+    first = (lowest == np.arange(len(keep))) & keep
+    number = np.cumsum(first, dtype=np.int32)
+    part: NDArray[np.int32] = np.where(keep, number.take(lowest) - 1, number.max(initial=0))
+    return part
 
-    count = len(keep)
+
+def _lowest_joined(
+    pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], count: int
+) -> NDArray[np.int64]:
+    """(count,) the lowest node that pairs join each node to.
+
+    Every node hangs on its lowest neighbour, and so on down: in a mesh one in two hundred nodes is
+    then left below the others. These are the nodes of the next round, until no pair is left that
+    lies in two parts.
+    """
     top = np.arange(count)
     for some, others in pairs:
         np.minimum.at(top, np.maximum(some, others), np.minimum(some, others))
-    while not np.array_equal(top, higher := top.take(top)):
-        top = higher
-    tops = np.flatnonzero((top == np.arange(count)) & keep)
-    number = np.full(count, -1, dtype=np.int32)
-    number[tops] = np.arange(len(tops), dtype=np.int32)
-    own = number.take(top)  # of the tree of each node
-    ends = [(own.take(some), own.take(others)) for some, others in pairs]
-    apart = [one != other for one, other in ends]
-    rows = np.concatenate([one[where] for (one, _), where in zip(ends, apart, strict=True)])
-    columns = np.concatenate([other[where] for (_, other), where in zip(ends, apart, strict=True)])
-    links = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(tops), len(tops)))
-    part: NDArray[np.int32] = connected_components(links.tocsr(), directed=False)[1]
-    last = np.append(part, part.max(initial=-1) + 1).astype(np.int32)
-    return last.take(np.where(keep, own, -1), mode="wrap")
+    while not np.array_equal(top, lower := top.take(top)):
+        top = lower
+    left = []
+    for some, others in pairs:
+        here, there = top.take(some), top.take(others)
+        apart = np.flatnonzero(here != there)
+        if len(apart):
+            left.append((here.take(apart), there.take(apart)))
+    if not left:
+        return top
+    tops = np.flatnonzero(top == np.arange(count))
+    number = np.empty(count, dtype=np.int64)
+    number[tops] = np.arange(len(tops))
+    joined = _lowest_joined([(number.take(a), number.take(b)) for a, b in left], len(tops))
+    return tops.take(joined).take(number.take(top))
 
 
 def gradient_normals(
@@ -383,10 +392,10 @@ def gradient_normals(
     slopes = _slopes(blurred)
     place = np.clip((index - (block - 1) / 2.0) / block, 0.0, np.array(coarse.shape) - 1.0)
     outward = linear_map(-np.linalg.inv(linear).T, sample(slopes, place))  # a covector
-    length = np.linalg.norm(outward, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normals: FloatArray = np.where(length > 1e-6, outward / length, np.nan)
-    return normals
+    length = np.sqrt(np.einsum("ij,ij->i", outward, outward))
+    length[~(length > 1e-6)] = np.nan
+    outward /= length[:, None]
+    return outward
 
 
 def _slopes(field: Field) -> Field:
@@ -410,7 +419,7 @@ def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
             whole = _means_along(whole, axis, int(step))
         means[planes] = whole
 
-    at_once = max(1, 4 * SAMPLED // max(int(block[0]) * field[0].size, 1))  # in the cache
+    at_once = max(1, 16 * SAMPLED // max(int(block[0]) * field[0].size, 1))  # in the cache
     in_pieces(average, len(means), at_once)
     return means
 
