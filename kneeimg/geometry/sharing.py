@@ -88,11 +88,15 @@ def in_pieces(function: Callable[[slice], None], count: int, piece: int) -> None
     work = deque(
         (function, slice(first, min(first + piece, count))) for first in range(0, count, piece)
     )
+    if not work:
+        return
+    own = work.popleft()  # the caller's, before a helper is there
     helpers: list[Future[None]] = []
-    if len(work) > 1 and (found := _team.get()) is not None:
+    if work and (found := _team.get()) is not None:
         pool, others = found
         helpers = [pool.submit(copy_context().run, _work_off, work) for _ in range(others)]
     try:
+        own[0](own[1])
         _work_off(work)
     finally:
         work.clear()  # after an error nobody goes on

@@ -39,6 +39,7 @@ class CanonicalKnee:
     start : (3,) index of the origin of local coordinates in `label_map`.
     mirrored : Whether x was mirrored (a left knee).
     axes, flips : How the array that was given was turned, see `Grid.reorient`.
+    labelled : Box around everything that is labelled, whatever it is.
 
     Notes
     -----
@@ -52,6 +53,7 @@ class CanonicalKnee:
     mirrored: bool
     axes: tuple[int, int, int]
     flips: tuple[int, int, int]
+    labelled: Box
 
     @property
     def linear(self) -> FloatArray:
@@ -148,7 +150,10 @@ def canonical_knee(label_map: LabelMap, side: Side) -> CanonicalKnee:
     if not boxes:
         raise MaskError("the mask holds no bone or cartilage", code=ReasonCode.EMPTY_MASK)
     start = tuple(min(box[axis].start for box in boxes.values()) for axis in range(3))
-    return CanonicalKnee(turned, boxes, (start[0], start[1], start[2]), mirrored, axes, flips)
+    corner = (start[0], start[1], start[2])
+    if labelled is None:  # fractions of which none wins a voxel
+        labelled = (slice(0, 0), slice(0, 0), slice(0, 0))
+    return CanonicalKnee(turned, boxes, corner, mirrored, axes, flips, labelled)
 
 
 def _tissue_boxes(label_map: LabelMap, labelled: Box | None) -> dict[Tissue, Box]:

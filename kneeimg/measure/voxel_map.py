@@ -13,7 +13,7 @@ from kneeimg.core.anatomy import Bone, VertexState
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.core.volume import Volume
-from kneeimg.geometry.sharing import in_pieces, team
+from kneeimg.geometry.sharing import each, in_pieces, team
 
 Index = NDArray[np.int32]
 
@@ -58,12 +58,11 @@ def thickness_on_grid(
     def clear(planes: slice) -> None:
         values[planes] = np.nan
 
-    with team():
-        in_pieces(clear, len(values), max(1, len(values) // _PIECES))
-    for bone, surface in surfaces.items():
+    def paint(bone: Bone) -> None:
+        surface = surfaces[bone]
         measured = surface.fields["state"] == int(VertexState.MEASURED)
         if not measured.any():
-            continue
+            return
         index, vertex = _voxels(bone, label_map, (owners or {}).get(bone))
         open_ = (vertex < 0) | ~measured[vertex]  # nearest of tAB, but not measured
         if open_.any():
@@ -71,6 +70,10 @@ def thickness_on_grid(
             nearest = KDTree(surface.vertices[measured]).query(points)[1]
             vertex[open_] = np.flatnonzero(measured)[nearest]
         values[tuple(index.T)] = surface.fields["thickness_mm"][vertex]
+
+    with team():
+        in_pieces(clear, len(values), max(1, len(values) // _PIECES))
+        each(paint, tuple(surfaces))  # no voxel belongs to two bones
     return Volume(values, label_map.grid, "mm")
 
 
