@@ -19,10 +19,13 @@ from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.errors import MaskError, ReasonCode
 from kneeimg.geometry.affines import from_linear
+from kneeimg.geometry.sharing import in_pieces
 
 FloatArray = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
+#: Rows of an array that a thread turns at once.
+_ROWS = 32
 _MIRRORED = np.array([-1.0, 1.0, 1.0])
 #: A tissue "begins" at this fraction of a voxel when the region of interest is cut out.
 _PRESENT = 0.1
@@ -210,8 +213,12 @@ def _straight(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Box | None]
     if box is None:
         return straight, None
     into, source = into[box], source[box]
-    for row in range(source.shape[1]):
-        into[:, row, :] = np.ascontiguousarray(source[:, row, :].copy(order="K"))
+
+    def copy(rows: slice) -> None:
+        for row in range(rows.start, rows.stop):
+            into[:, row, :] = np.ascontiguousarray(source[:, row, :].copy(order="K"))
+
+    in_pieces(copy, source.shape[1], _ROWS)
     return straight, _turned_about(box, labels.shape, forward)
 
 

@@ -84,11 +84,11 @@ def measure_knee(
     (doi:10.1016/j.joca.2010.02.010).
     """
     settings = settings or MorphometrySettings()
-    knee = canonical_knee(label_map, side)
-    if any(bone.cartilage in knee.boxes and bone.tissue not in knee.boxes for bone in Bone):
-        label_map.require_measurable()  # names what is missing
-    require_upright(knee)
     with team():
+        knee = canonical_knee(label_map, side)
+        if any(bone.cartilage in knee.boxes and bone.tissue not in knee.boxes for bone in Bone):
+            label_map.require_measurable()  # names what is missing
+        require_upright(knee)
         measured = _measure_bones(knee, settings, plate_model)
     local = {bone: result.surface for bone, result in measured.items()}
     found = input_findings(knee, measured, settings)

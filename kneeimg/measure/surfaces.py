@@ -42,7 +42,7 @@ class LevelSets:
     Attributes
     ----------
     bone : (i, j, k) fraction B of the bone.
-    union : (i, j, k) fraction U of the bone and its cartilage; `bone` itself without cartilage.
+    union : (i, j, k) fraction U of the bone and its cartilage in `part`; elsewhere it is `bone`.
     affine : (4, 4) index to local mm.
     cartilage : Fraction of cartilage, not smoothed, in a box of its own.
     start : (3,) index of the first voxel of that box in the canonical label map.
@@ -57,6 +57,14 @@ class LevelSets:
     start: tuple[int, int, int]
     bone_mm3: float
     part: Box
+
+    def union_at(self, index: FloatArray) -> FloatArray:
+        """U at (N, 3) fractional indices of the box, as :func:`sample` gives it."""
+        value = sample(self.union, index - np.array([side.start for side in self.part]))
+        beyond = np.flatnonzero(np.isnan(value))
+        if len(beyond):
+            value[beyond] = sample(self.bone, index[beyond])
+        return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,11 +109,11 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
         reach = knee.box_of(bone.tissue, margin_mm=_TRUNCATE * sigma_mm)
     smoothed = np.zeros(solid.shape, dtype=np.float32)
     smooth(solid[_within(reach, box)], affine, sigma_mm, out=smoothed[_within(reach, box)])
-    union = smoothed.copy()
+    union = smoothed[part]
     if cartilage.size:
         # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
-        added = np.minimum(cartilage, 1 - solid[part])
-        union[part] += smooth(added, affine, sigma_mm)
+        union = smooth(np.minimum(cartilage, 1 - solid[part]), affine, sigma_mm)
+        union += smoothed[part]
     start = (inner[0].start, inner[1].start, inner[2].start)
     voxels = solid.sum(dtype=np.float64) if soft else np.count_nonzero(solid)
     bone_mm3 = float(voxels) * knee.label_map.grid.voxel_volume_mm3
