@@ -16,6 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kneeimg.geometry.sharing import limit_threads
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -144,7 +146,8 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def start_worker() -> None:
-    """Prepare a worker process: it ends with its parent."""
+    """Prepare a worker process: one thread to a knee, and it ends with its parent."""
+    limit_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

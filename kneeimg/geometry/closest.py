@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree, cKDTree
+
+from kneeimg.geometry.sharing import in_pieces
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -13,6 +15,36 @@ IntArray = NDArray[np.int64]
 _FIRST_CANDIDATES = 16
 #: Queries answered at once; bounds the memory.
 _CHUNK = 20_000
+#: Queries of a search tree that a thread takes at once.
+_QUERIES = 1 << 13
+
+
+def nearest_points(
+    tree: KDTree, points: FloatArray, *, within: float = np.inf
+) -> tuple[FloatArray, IntArray]:
+    """Distance to the nearest point of a tree and its number, for many points at once.
+
+    Parameters
+    ----------
+    tree : N points.
+    points : (M, 3) where to look from.
+    within : No further than this; without a point there, the distance is inf and the number N.
+
+    Examples
+    --------
+    >>> tree = KDTree([[0.0, 0, 0], [5, 0, 0]])
+    >>> nearest_points(tree, np.array([[4.0, 0, 0], [2, 0, 0]]), within=1.5)
+    (array([ 1., inf]), array([1, 2]))
+    """
+    distance = np.empty(len(points))
+    number = np.empty(len(points), dtype=np.int64)
+
+    def search(piece: slice) -> None:
+        found = tree.query(points[piece], distance_upper_bound=within)
+        distance[piece], number[piece] = found[0], found[1]
+
+    in_pieces(search, len(points), _QUERIES)
+    return distance, number
 
 
 def triangle_weights(points_mm: FloatArray, corners_mm: FloatArray) -> FloatArray:

@@ -185,11 +185,11 @@ def _hard(file: NiftiFile, scheme: LabelScheme, image_grid: Grid | None, where: 
             expected="i x j x k integers; a soft mask needs its .json beside it",
             found=" x ".join(map(str, values.shape)),
         )
-    values, tissues = _mapped(values, scheme, where)
-    if not tissues.any():
+    values, tissues, present = _mapped(values, scheme, where)
+    if not any(present):  # background is 0
         raise no_voxel(where, f"{values.size} background voxels")
     grid = grid_of(tissues, file.affine, where)
-    side = side_shown(values, tissues, scheme, grid, where)
+    side = side_shown(values, tissues, scheme, grid, where, present)
     if image_grid is not None:
         tissues, grid = onto_grid(tissues, grid, image_grid, where), image_grid
     return LabelMap(tissues, grid, side_from_labels=side)
@@ -197,8 +197,11 @@ def _hard(file: NiftiFile, scheme: LabelScheme, image_grid: Grid | None, where: 
 
 def _mapped(
     values: NDArray[Any], scheme: LabelScheme, where: str
-) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Label values as integers, and the tissue of each voxel."""
+) -> tuple[NDArray[np.uint8 | np.uint16], NDArray[np.uint8], frozenset[Tissue]]:
+    """Label values as integers, the tissue of each voxel, and which tissues there are.
+
+    Values of one byte that are the tissues' own are not copied.
+    """
     if values.dtype.kind not in "iufb":
         raise MaskError("labels must be numbers", where=where, found=str(values.dtype))
     whole = values
@@ -213,20 +216,20 @@ def _mapped(
                 found=f"{values.dtype} from {np.nanmin(values)} to {np.nanmax(values)}",
                 action="resample masks with nearest neighbour, or give a soft mask",
             )
-    low, high = int(whole.min()), int(whole.max())
-    if low < 0 or high > 65535:
-        raise _unknown(whole, scheme, where)
-    whole = whole.astype(np.uint16, copy=False)
     found = _distinct(whole)
-    if any(int(value) not in scheme.tissues for value in found):
+    strange = any(int(value) not in scheme.tissues for value in found)
+    if strange or found[0] < 0 or found[-1] > 65535:
         raise _unknown(whole, scheme, where)
+    present = frozenset(scheme.tissues[int(value)] for value in found)
+    if whole.dtype != np.uint8 or isinstance(whole, np.memmap):  # labels outlive their file
+        whole = whole.astype(np.uint8 if found[-1] < 256 else np.uint16)
     table = scheme.lookup()
-    if (table[found] == found).all():  # both in the memory order of the file: no copy turned about
-        return whole, whole.astype(np.uint8)
-    return whole, table[whole]
+    if all(table[int(value)] == value for value in found):
+        return whole, whole, present
+    return whole, table[whole], present
 
 
-def _distinct(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def _distinct(values: NDArray[Any]) -> NDArray[Any]:
     """Distinct values, ascending: a new one can only stand where the array changes."""
     flat = values.ravel(order="K")
     found = [flat[:1]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,25 @@ def side_shown(
     scheme: LabelScheme,
     grid: Grid,
     where: str,
+    present: Container[Tissue] = frozenset(Tissue),
 ) -> Side | None:
-    """The side that medial and lateral labels, and the fibula, show by where they lie."""
+    """The side that medial and lateral labels, and the fibula, show by where they lie.
+
+    `present` names the tissues that need to be looked for.
+    """
     if not scheme.compartments:
         return None
-    sources = list(_side_sources(values, tissues, scheme, grid))
+    sources = list(_side_sources(values, tissues, scheme, grid, present))
     combined = combine_sides(sources, where=where)
     return None if combined is None else combined[0]
 
 
 def _side_sources(
-    values: NDArray[Any], tissues: NDArray[np.uint8], scheme: LabelScheme, grid: Grid
+    values: NDArray[Any],
+    tissues: NDArray[np.uint8],
+    scheme: LabelScheme,
+    grid: Grid,
+    present: Container[Tissue],
 ) -> Iterator[SideSource]:
     pairs = (
         ("tibial cartilage", Tissue.TIBIAL_CARTILAGE),
@@ -54,8 +62,10 @@ def _side_sources(
         ("menisci", Tissue.MEDIAL_MENISCUS, Tissue.LATERAL_MENISCUS),
         ("fibula", Tissue.TIBIA, Tissue.FIBULA),
     ):
+        if lateral_of not in present:  # most maps label neither
+            continue
         lateral = _centre_x(tissues == lateral_of, grid)
-        if lateral is not None:  # most maps label neither: half the work
+        if lateral is not None:
             yield name, _side_of(_centre_x(tissues == medial_of, grid), lateral)
 
 

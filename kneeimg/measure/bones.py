@@ -12,6 +12,7 @@ from kneeimg.core.anatomy import Bone, Plate
 from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
 from kneeimg.geometry.affines import apply_affine, from_linear, spacing_of
+from kneeimg.geometry.closest import nearest_points
 from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.coarse import wall_voxels_mm
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
@@ -92,8 +93,9 @@ def measure_bone(
     if framed is None:
         return MeasuredBone(surface, False, bone_mm3=levels.bone_mm3, next_part=mesh.next_part)
     would_be, frame = framed
-    shape = np.array(levels.bone.shape)
-    at_edge = np.any((mesh.index < 0.5) | (mesh.index > shape - 1.5), axis=1)
+    at_edge = np.zeros(len(mesh.index), dtype=bool)
+    for column, size in zip(mesh.index.T, levels.bone.shape, strict=True):
+        at_edge |= (column < 0.5) | (column > size - 1.5)
     plate = plates_from_cover(
         surface.fields["ray_mm"], mesh.area_mm2, mesh.faces, would_be, at_edge, settings
     )
@@ -188,10 +190,12 @@ def _owners(
     inside = np.flatnonzero(plate != int(Plate.NONE))
     if not len(inside):
         return None
-    voxels = (np.argwhere(levels.cartilage > 0) + levels.start).astype(np.int32)
+    flat = np.flatnonzero(levels.cartilage > 0)
+    index = np.unravel_index(flat, levels.cartilage.shape)
+    voxels = np.stack(index, axis=1).astype(np.int32) + np.array(levels.start, dtype=np.int32)
     tree = KDTree(surface.vertices[inside], leafsize=_LEAF)
     places = apply_affine(from_linear(knee.linear), voxels - np.array(knee.start))
-    return VoxelOwners(voxels, inside[tree.query(places)[1]])
+    return VoxelOwners(voxels, inside[nearest_points(tree, places)[1]])
 
 
 def _with_volume(surface: Surface, owners: VoxelOwners, levels: LevelSets) -> Surface:

@@ -19,10 +19,13 @@ from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.errors import MaskError, ReasonCode
 from kneeimg.geometry.affines import from_linear
+from kneeimg.geometry.sharing import in_pieces
 
 FloatArray = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
+#: Rows of an array that a thread turns at once.
+_ROWS = 32
 _MIRRORED = np.array([-1.0, 1.0, 1.0])
 #: A tissue "begins" at this fraction of a voxel when the region of interest is cut out.
 _PRESENT = 0.1
@@ -39,6 +42,7 @@ class CanonicalKnee:
     start : (3,) index of the origin of local coordinates in `label_map`.
     mirrored : Whether x was mirrored (a left knee).
     axes, flips : How the array that was given was turned, see `Grid.reorient`.
+    labelled : Box around everything that is labelled, whatever it is.
 
     Notes
     -----
@@ -52,6 +56,7 @@ class CanonicalKnee:
     mirrored: bool
     axes: tuple[int, int, int]
     flips: tuple[int, int, int]
+    labelled: Box
 
     @property
     def linear(self) -> FloatArray:
@@ -136,7 +141,7 @@ def canonical_knee(label_map: LabelMap, side: Side) -> CanonicalKnee:
     if mirrored:
         grid = Grid(grid.shape, from_linear(np.diag(_MIRRORED)) @ grid.affine, grid.frame_uid)
     axes, flips = grid.closest_lps()
-    labels = _straight(reorient_array(label_map.labels, axes, flips))  # type: ignore[arg-type]
+    labels, labelled = _straight(reorient_array(label_map.labels, axes, flips))  # type: ignore[arg-type]
     soft = None
     if label_map.probabilities is not None:
         soft = {
@@ -144,25 +149,24 @@ def canonical_knee(label_map: LabelMap, side: Side) -> CanonicalKnee:
             for tissue, fraction in label_map.probabilities.items()
         }
     turned = LabelMap(labels, grid.reorient(axes, flips), soft)  # type: ignore[arg-type]
-    boxes = _tissue_boxes(turned)
+    boxes = _tissue_boxes(turned, labelled)
     if not boxes:
         raise MaskError("the mask holds no bone or cartilage", code=ReasonCode.EMPTY_MASK)
     start = tuple(min(box[axis].start for box in boxes.values()) for axis in range(3))
-    return CanonicalKnee(turned, boxes, (start[0], start[1], start[2]), mirrored, axes, flips)
+    corner = (start[0], start[1], start[2])
+    if labelled is None:  # fractions of which none wins a voxel
+        labelled = (slice(0, 0), slice(0, 0), slice(0, 0))
+    return CanonicalKnee(turned, boxes, corner, mirrored, axes, flips, labelled)
 
 
-def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
-    """Bounding boxes of the bones and their cartilage."""
+def _tissue_boxes(label_map: LabelMap, labelled: Box | None) -> dict[Tissue, Box]:
+    """Bounding boxes of the bones and their cartilage, all within the box of what is labelled."""
     wanted = [tissue for bone in Bone for tissue in (bone.tissue, bone.cartilage)]
     boxes: dict[Tissue, Box] = {}
     if label_map.probabilities is None:
-        labelled = _bounding_box(label_map.labels != 0)
-        for tissue in wanted:
-            if labelled is None:
-                break
-            box = _bounding_box(label_map.labels[labelled] == int(tissue))
-            if box is not None:
-                boxes[tissue] = _shifted(box, labelled)
+        if labelled is not None:
+            found = _label_boxes(label_map.labels[labelled], wanted)
+            boxes = {tissue: _shifted(box, labelled) for tissue, box in found.items()}
         return boxes
     for tissue in wanted:
         fraction = label_map.probabilities.get(tissue)
@@ -172,23 +176,59 @@ def _tissue_boxes(label_map: LabelMap) -> dict[Tissue, Box]:
     return boxes
 
 
-def _straight(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The array in C order.
+def _label_boxes(labels: NDArray[np.uint8], wanted: list[Tissue]) -> dict[Tissue, Box]:
+    """Bounding boxes of labels below 8, in one walk over the planes: a bit for each label."""
+    across = np.zeros(labels.shape[1:], dtype=np.uint8)
+    along = np.empty((labels.shape[0], labels.shape[2]), dtype=np.uint8)
+    for number, plane in enumerate(labels):
+        bits = np.left_shift(np.uint8(1), plane)
+        across |= bits
+        np.bitwise_or.reduce(bits, axis=0, out=along[number])
+    seen = (
+        np.bitwise_or.reduce(along, axis=1),
+        np.bitwise_or.reduce(across, axis=1),
+        np.bitwise_or.reduce(along, axis=0),
+    )
+    boxes: dict[Tissue, Box] = {}
+    for tissue in wanted:
+        hits = [np.flatnonzero(axis & (1 << int(tissue))) for axis in seen]
+        if len(hits[0]):
+            i, j, k = (slice(int(axis[0]), int(axis[-1]) + 1) for axis in hits)
+            boxes[tissue] = (i, j, k)
+    return boxes
+
+
+def _straight(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Box | None]:
+    """The array in C order, and the box of what is labelled.
 
     Only what is labelled is copied, plane by plane and first in the order of the source: both
     orders stay in the cache, and no axis is walked backwards.
     """
     if labels.flags.c_contiguous:
-        return labels
+        return labels, _bounding_box(labels != 0)
     forward = tuple(slice(None, None, 1 if step > 0 else -1) for step in labels.strides)
     straight = np.zeros(labels.shape, dtype=labels.dtype)
     into, source = straight[forward], labels[forward]
     box = _bounding_box(source != 0)
-    if box is not None:
-        into, source = into[box], source[box]
-        for row in range(source.shape[1]):
+    if box is None:
+        return straight, None
+    into, source = into[box], source[box]
+
+    def copy(rows: slice) -> None:
+        for row in range(rows.start, rows.stop):
             into[:, row, :] = np.ascontiguousarray(source[:, row, :].copy(order="K"))
-    return straight
+
+    in_pieces(copy, source.shape[1], _ROWS)
+    return straight, _turned_about(box, labels.shape, forward)
+
+
+def _turned_about(box: Box, shape: tuple[int, ...], forward: tuple[slice, ...]) -> Box:
+    """A box in an array whose axes were walked in these directions, in the array's own indices."""
+    i, j, k = (
+        side if step.step > 0 else slice(count - side.stop, count - side.start)
+        for side, count, step in zip(box, shape, forward, strict=True)
+    )
+    return i, j, k
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> Box | None:

@@ -32,10 +32,14 @@ def close_cavities(solid: Amount, cartilage: Amount, part: Box) -> Amount:
     outside = _under_half(solid)
     outside[part] &= _under_half(solid[part] + cartilage)
     holes = _enclosed(outside)
-    if holes is None:
+    if not len(holes):
         return solid
-    filled = np.where(holes, solid.dtype.type(1), solid)
-    filled[part] -= holes[part] * cartilage
+    filled = solid.copy()
+    filled.ravel()[holes] = 1
+    corner = np.array([[side.start] for side in part])
+    place = np.array(np.unravel_index(holes, solid.shape)) - corner
+    inside = ((place >= 0) & (place < np.array(cartilage.shape)[:, None])).all(axis=0)
+    filled.ravel()[holes[inside]] -= cartilage[tuple(place[:, inside])]
     return filled
 
 
@@ -44,8 +48,8 @@ def _under_half(amount: Amount) -> NDArray[np.bool_]:
     return below
 
 
-def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Voxels that no path of neighbours outside joins to the edge of the box; None for none."""
+def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Raveled indices of what no path of neighbours outside joins to the edge of the box."""
     import cc3d
 
     parts, count = cc3d.connected_components(outside, connectivity=6, return_N=True)
@@ -53,12 +57,10 @@ def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     open_[0] = True  # no part at all
     open_[open_parts(parts)] = True
     if open_.all():
-        return None
+        return np.empty(0, dtype=np.int64)
     # few voxels belong neither to bone nor to the first part, which fills the box
     places = np.flatnonzero(parts > int(open_[1]))
-    holes = np.zeros(outside.shape, dtype=bool)
-    holes.ravel()[places[~open_[parts.ravel()[places]]]] = True
-    return holes
+    return places[~open_[parts.ravel()[places]]]
 
 
 def open_parts(parts: NDArray[Any]) -> NDArray[Any]:

@@ -140,13 +140,14 @@ def _flexion_axis(
     ends = x[height < distal + _CONDYLES_MM]
     middle, width = 0.5 * (ends.min() + ends.max()), float(np.ptp(ends))
     low = height < distal + _SPHERE_HEIGHT * width
-    points, out, area, x = vertices_mm[low], normals[low] @ axes.T, area_mm2[low], x[low]
+    chosen = np.flatnonzero(low & (np.abs(x - middle) > _SPHERE_INNER * width))
+    out = normals.take(chosen, axis=0) @ axes.T
     angle_deg = np.rad2deg(np.arctan2(out[:, 1], -out[:, 2]))
-    chosen = (angle_deg > _SPHERE_FROM_DEG) & (angle_deg < _SPHERE_TO_DEG)
-    chosen &= (np.abs(out[:, 0]) < _SPHERE_SIDEWAYS) & (np.abs(x - middle) > _SPHERE_INNER * width)
+    backward = (angle_deg > _SPHERE_FROM_DEG) & (angle_deg < _SPHERE_TO_DEG)
+    chosen = chosen[backward & (np.abs(out[:, 0]) < _SPHERE_SIDEWAYS)]
     centres = []
-    for side in (x > middle, x < middle):
-        centre = _trimmed_sphere(points[chosen & side], area[chosen & side])
+    for side in (chosen[x[chosen] > middle], chosen[x[chosen] < middle]):
+        centre = _trimmed_sphere(vertices_mm.take(side, axis=0), area_mm2[side])
         if centre is None:
             return None
         centres.append(centre)
@@ -193,9 +194,10 @@ def _shaft(
     high = min(distal + _SHAFT_TO * width, float(height.max()))
     low = min(distal + _SHAFT_FROM * width, high - SHAFT_WANTED_MM)  # a short view: begin lower
     low = max(low, distal + _SHAFT_LOWEST * width)
-    wall = (height >= low) & (height <= high) & (np.abs(normals @ axes[2]) < _CAP_COSINE)
+    wall = np.flatnonzero((height >= low) & (height <= high))
+    wall = wall[np.abs(normals.take(wall, axis=0) @ axes[2]) < _CAP_COSINE]
     length_mm = float(high - low)
-    if length_mm < _SHAFT_LENGTH_MM or not wall.any():
+    if length_mm < _SHAFT_LENGTH_MM or not len(wall):
         return None, 0.0
     weight = area_mm2[wall] * (height[wall] - low) ** 2  # the metaphysis below still flares
     direction = _least_moment(normals[wall], weight)

@@ -89,11 +89,12 @@ def measure_menisci(
     which the meniscus is at least `meniscus_min_mm` thick along the bone normal.
     """
     sources = {row.region: row for row in cartilage if row.quantity == "tAB"}
-    frame = None if tibia is None else _frame(tibia)
+    boxes = {tissue: _box(knee, tissue) for tissue, _, _ in MENISCI.values()}
+    frame = None if tibia is None or not any(boxes.values()) else _frame(tibia)
     rows: list[Measurement] = []
     for region, (tissue, plate, outward) in MENISCI.items():
         source = sources.get(plate.name)
-        box = _box(knee, tissue)
+        box = boxes[tissue]
         values: dict[str, float] = {}
         reason = ReasonCode.TISSUE_MISSING
         if source is not None and source.reason is ReasonCode.SEVERAL_BONES:
@@ -138,19 +139,22 @@ def _frame(tibia: Surface) -> BoneFrame | None:
 def _box(knee: CanonicalKnee, tissue: Tissue) -> Box | None:
     """Box around a tissue, widened by a margin; None when the map does not hold it."""
     soft = knee.label_map.probabilities
+    first = (0, 0, 0)
     if soft is None:
-        present = knee.label_map.labels == int(tissue)
+        present = knee.label_map.labels[knee.labelled] == int(tissue)
+        first = (knee.labelled[0].start, knee.labelled[1].start, knee.labelled[2].start)
     elif tissue in soft:
         present = soft[tissue] >= _PRESENT
     else:
         return None
     widen = np.ceil(_MARGIN_MM / knee.label_map.grid.spacing_mm).astype(int)
     sides = []
-    for axis, count in enumerate(present.shape):
+    for axis, count in enumerate(knee.label_map.labels.shape):
         others = tuple(a for a in range(3) if a != axis)
         hits = np.flatnonzero(present.any(axis=others))
         if not len(hits):
             return None
+        hits += first[axis]
         low, high = int(hits[0] - widen[axis]), int(hits[-1] + 1 + widen[axis])
         sides.append(slice(max(low, 0), min(high, count)))
     return sides[0], sides[1], sides[2]

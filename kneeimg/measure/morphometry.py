@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from kneeimg.core.anatomy import REGION_BONES, Bone, Side, VertexState
@@ -12,6 +11,7 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.core.plate_model import PlateModel
 from kneeimg.core.surface import Surface
 from kneeimg.errors import Finding
+from kneeimg.geometry.sharing import each, team
 from kneeimg.measure.bones import MeasuredBone, measure_bone
 from kneeimg.measure.canonical import CanonicalKnee, canonical_knee
 from kneeimg.measure.planned import measure_extras
@@ -26,9 +26,6 @@ from kneeimg.measure.regions import region_mask, summarise
 from kneeimg.measure.tab import COVERED, HOLES_FILLED, MODEL_REFUSED, PLATE_MODEL
 from kneeimg.measure.voxel_map import VoxelOwners
 from kneeimg.settings.morphometry import MorphometrySettings
-
-#: The femur is about as much work as tibia and patella together.
-_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,11 +84,12 @@ def measure_knee(
     (doi:10.1016/j.joca.2010.02.010).
     """
     settings = settings or MorphometrySettings()
-    knee = canonical_knee(label_map, side)
-    if any(bone.cartilage in knee.boxes and bone.tissue not in knee.boxes for bone in Bone):
-        label_map.require_measurable()  # names what is missing
-    require_upright(knee)
-    measured = _measure_bones(knee, settings, plate_model)
+    with team():
+        knee = canonical_knee(label_map, side)
+        if any(bone.cartilage in knee.boxes and bone.tissue not in knee.boxes for bone in Bone):
+            label_map.require_measurable()  # names what is missing
+        require_upright(knee)
+        measured = _measure_bones(knee, settings, plate_model)
     local = {bone: result.surface for bone, result in measured.items()}
     found = input_findings(knee, measured, settings)
     measurements = summarise(
@@ -123,11 +121,10 @@ def measure_knee(
 def _measure_bones(
     knee: CanonicalKnee, settings: MorphometrySettings, plate_model: PlateModel | None
 ) -> dict[Bone, MeasuredBone]:
-    """Bones that are in view, two at a time: most of the work is array code that frees the GIL."""
+    """Bones that are in view, as many at a time as there are threads."""
     models = plate_model.bones if plate_model is not None else {}
-    with ThreadPoolExecutor(_THREADS) as pool:
-        results = pool.map(lambda bone: measure_bone(knee, bone, settings, models.get(bone)), Bone)
-        return {b: result for b, result in zip(Bone, results, strict=True) if result is not None}
+    results = each(lambda bone: measure_bone(knee, bone, settings, models.get(bone)), tuple(Bone))
+    return {b: result for b, result in zip(Bone, results, strict=True) if result is not None}
 
 
 def _recovered_regions(measured: Mapping[Bone, MeasuredBone]) -> dict[str, str]:

@@ -219,8 +219,10 @@ def _islands(knee: CanonicalKnee, bone: Bone) -> list[RegionFinding]:
     import cc3d
 
     box = knee.box_of(bone.cartilage, margin_mm=0.0)
-    solid = knee.fraction(bone.cartilage, box) >= 0.5
-    sizes = np.bincount(cc3d.connected_components(solid, connectivity=26).ravel())[1:]
+    amount = knee.amount(bone.cartilage, box)
+    solid = amount >= 0.5 if amount.dtype.kind == "f" else amount > 0
+    parts = cc3d.connected_components(solid, connectivity=26)
+    sizes = np.bincount(parts[solid])[1:]
     total = int(sizes.sum())
     if not total:
         return []

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from kneeimg.geometry.affines import spacing_of
+from kneeimg.geometry.closest import nearest_points
 from kneeimg.measure.surfaces import LevelSets, Mesh
 
 FloatArray = NDArray[np.float64]
@@ -99,7 +100,7 @@ def _near_border(mesh: Mesh, covered: Flags, reach_mm: float) -> NDArray[np.int6
     if not len(border) or not len(inside):
         return np.empty(0, dtype=np.int64)
     tree = KDTree(mesh.vertices[border])
-    gap = tree.query(mesh.vertices[inside], distance_upper_bound=reach_mm)[0]
+    gap = nearest_points(tree, mesh.vertices[inside], within=reach_mm)[0]
     return inside[gap <= reach_mm]
 
 
@@ -143,9 +144,10 @@ def _fitted_normals(
 
 def _cells(points: FloatArray, step_mm: float) -> NDArray[np.int64]:
     """(N,) number of the cube in which each point lies."""
-    index = np.floor((points - points.min(axis=0)) / step_mm).astype(np.int64)
-    count = index.max(axis=0) + 1
-    cell: NDArray[np.int64] = (index[:, 0] * count[1] + index[:, 1]) * count[2] + index[:, 2]
+    cell = np.zeros(len(points), dtype=np.int64)
+    for column in points.T:
+        index = np.floor((column - column.min()) / step_mm).astype(np.int64)
+        cell = cell * (index.max() + 1) + index
     return cell
 
 
@@ -239,8 +241,8 @@ def carried_to_wall(
     if not len(border) or not len(inside):
         return ray_mm
     place = mesh.index * (spacing_mm / rounding_mm)  # lengths in widths of the zone
-    found = KDTree(place[border]).query(place[inside], distance_upper_bound=_FAR_RING[1])
-    gap, nearest = np.asarray(found[0]), np.asarray(found[1])
+    tree = KDTree(place[border])
+    gap, nearest = nearest_points(tree, place[inside], within=_FAR_RING[1])
     at_rim = gap < 1.0
     rim, gap_rim = inside[at_rim], gap[at_rim]
     rings = [inside[(gap >= low) & (gap < high)] for low, high in (_INNER_RING, _FAR_RING)]

@@ -9,16 +9,17 @@ film thinner than half a voxel: measuring its own edges is what makes thin carti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
+from kneeimg.geometry.gaussian import gaussian
+from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.cavities import Amount, close_cavities
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -26,8 +27,8 @@ from kneeimg.settings.morphometry import MorphometrySettings
 FloatArray = NDArray[np.float64]
 Field = NDArray[np.float32]
 
-#: Points that are sampled at once: their arrays stay in the cache.
-_SAMPLED = 1 << 13
+#: Points or triangles that are handled at once: their arrays stay in the cache.
+SAMPLED = 1 << 14
 #: Room in mm around bone and cartilage for smoothing.
 MARGIN_MM = 4.0
 #: Where Gaussians end, in sigmas.
@@ -41,7 +42,7 @@ class LevelSets:
     Attributes
     ----------
     bone : (i, j, k) fraction B of the bone.
-    union : (i, j, k) fraction U of the bone and its cartilage; `bone` itself without cartilage.
+    union : (i, j, k) fraction U of the bone and its cartilage in `part`; elsewhere it is `bone`.
     affine : (4, 4) index to local mm.
     cartilage : Fraction of cartilage, not smoothed, in a box of its own.
     start : (3,) index of the first voxel of that box in the canonical label map.
@@ -56,6 +57,14 @@ class LevelSets:
     start: tuple[int, int, int]
     bone_mm3: float
     part: Box
+
+    def union_at(self, index: FloatArray) -> FloatArray:
+        """U at (N, 3) fractional indices of the box, as :func:`sample` gives it."""
+        value = sample(self.union, index - np.array([side.start for side in self.part]))
+        beyond = np.flatnonzero(np.isnan(value))
+        if len(beyond):
+            value[beyond] = sample(self.bone, index[beyond])
+        return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,14 +108,15 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     if solid is given and not soft:
         reach = knee.box_of(bone.tissue, margin_mm=_TRUNCATE * sigma_mm)
     smoothed = np.zeros(solid.shape, dtype=np.float32)
-    smoothed[_within(reach, box)] = smooth(solid[_within(reach, box)], affine, sigma_mm)
-    union = smoothed.copy()
+    smooth(solid[_within(reach, box)], affine, sigma_mm, out=smoothed[_within(reach, box)])
+    union = smoothed[part]
     if cartilage.size:
         # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
-        added = np.minimum(cartilage, 1 - solid[part])
-        union[part] += smooth(added, affine, sigma_mm)
+        union = smooth(np.minimum(cartilage, 1 - solid[part]), affine, sigma_mm)
+        union += smoothed[part]
     start = (inner[0].start, inner[1].start, inner[2].start)
-    bone_mm3 = float(solid.sum(dtype=np.float64)) * knee.label_map.grid.voxel_volume_mm3
+    voxels = solid.sum(dtype=np.float64) if soft else np.count_nonzero(solid)
+    bone_mm3 = float(voxels) * knee.label_map.grid.voxel_volume_mm3
     return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3, part)
 
 
@@ -124,15 +134,9 @@ def _within(inner: Box, outer: Box) -> Box:
     return i, j, k
 
 
-def smooth(field: Amount, affine: FloatArray, sigma_mm: float) -> Field:
+def smooth(field: Amount, affine: FloatArray, sigma_mm: float, out: Field | None = None) -> Field:
     """Gaussian of `sigma_mm` along every axis; the image edge is continued outward."""
-    if sigma_mm == 0:
-        return field.astype(np.float32, copy=False)
-    sigma = sigma_mm / spacing_of(affine)
-    result: Field = gaussian_filter(
-        field, sigma, mode="nearest", truncate=_TRUNCATE, output=np.float32
-    )
-    return result
+    return gaussian(field, sigma_mm / spacing_of(affine), _TRUNCATE, out)
 
 
 def sample(field: Field, index: FloatArray) -> FloatArray:
@@ -147,33 +151,41 @@ def sample(field: Field, index: FloatArray) -> FloatArray:
     """
     value = np.empty((len(index), *field.shape[3:]))
     flat = field.reshape(-1, *field.shape[3:])
-    for first in range(0, len(index), _SAMPLED):
-        part = slice(first, first + _SAMPLED)
+
+    def interpolate(part: slice) -> None:
         value[part] = _trilinear(flat, np.array(field.shape[:3]), index[part])
+
+    in_pieces(interpolate, len(index), SAMPLED)
     return value
 
 
-def _trilinear(flat: Field, shape: NDArray[np.int64], index: FloatArray) -> FloatArray:
+def _trilinear(flat: Field, shape: NDArray[np.int64], index: FloatArray) -> Field:
     """Trilinear values of a field whose three index axes, of this shape, are raveled."""
     columns = np.ascontiguousarray(index.T)
     high = (shape - 1).astype(np.float64)[:, None]
     beyond = (columns < 0) | (columns > high)
-    outside = beyond[0] | beyond[1] | beyond[2]
     base = np.clip(columns, 0.0, np.maximum(high - 1.0, 0.0)).astype(np.int64)  # cut off: not < 0
-    part = columns - base
+    part = (columns - base).astype(flat.dtype)
     step_j = int(shape[2])
     step_i = int(shape[1]) * step_j
     corner = base[0] * step_i + base[1] * step_j + base[2]
-    own = (len(index), *(1,) * (flat.ndim - 1))
-    wi, wj, wk = ((1.0 - column.reshape(own), column.reshape(own)) for column in part)
-    value = np.zeros((len(index), *flat.shape[1:]))
-    for di in (0, 1):
-        for dj in (0, 1):
-            here = corner + (di * step_i + dj * step_j)
-            low, high_ = flat.take(here, axis=0), flat.take(here + 1, axis=0)
-            value += wi[di] * wj[dj] * (low + wk[1] * (high_ - low))
-    value[outside] = np.nan
+    if flat.ndim > 1:  # each weight once for every channel: rows of a few numbers are slow
+        part = np.repeat(part, flat.shape[1], axis=1).reshape(3, len(index), -1)
+    at = [
+        _between(flat.take(corner + step, axis=0), flat.take(corner + step + 1, axis=0), part[2])
+        for step in (0, step_j, step_i, step_i + step_j)
+    ]
+    value = _between(_between(at[0], at[1], part[1]), _between(at[2], at[3], part[1]), part[0])
+    value[beyond[0] | beyond[1] | beyond[2]] = np.nan
     return value
+
+
+def _between(low: Field, high: Field, share: Field) -> Field:
+    """Values at a share of the way from low to high, in the memory of `low`."""
+    high -= low
+    high *= share
+    low += high
+    return low
 
 
 def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> Mesh | None:
@@ -199,25 +211,33 @@ def mesh_level_set(field: Field, affine: FloatArray, sigma_normal_mm: float) -> 
     normals = gradient_normals(field, index, affine, sigma_normal_mm)
     shares = vertex_area_vectors(vertices, faces)
     flat = np.isnan(normals[:, 0])  # no gradient: the mesh's own normal
-    lengths = np.linalg.norm(shares, axis=1)
-    normals[flat] = shares[flat] / np.maximum(lengths[flat], 1e-12)[:, None]
+    own = shares[flat]
+    normals[flat] = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
     area = np.maximum(np.einsum("ij,ij->i", shares, normals), 0.0)
     return Mesh(index, vertices, faces, normals, shares, area, next_part)
 
 
 def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
     """(V, 3) mm²: a third of the area vector of every triangle around each vertex."""
-    x, y, z = (np.ascontiguousarray(column) for column in vertices.T)
-    a, b, c = (np.ascontiguousarray(column) for column in faces.T)
-    (ux, uy, uz), (vx, vy, vz) = (
-        tuple(axis[corner] - axis[a] for axis in (x, y, z)) for corner in (b, c)
-    )
-    result = np.empty((len(vertices), 3))
-    vectors = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
-    for axis, vector in enumerate(vectors):
-        share = vector / 6.0
-        result[:, axis] = sum(np.bincount(corner, share, len(vertices)) for corner in (a, b, c))
+    vectors = np.empty((len(faces), 3))
+    columns = [np.ascontiguousarray(column) for column in vertices.T]
+
+    def fill(piece: slice) -> None:
+        _area_vectors(columns, faces[piece], vectors[piece])
+
+    in_pieces(fill, len(faces), SAMPLED)
+    result: FloatArray = corner_sums(faces, len(vertices)) @ vectors
     return result
+
+
+def _area_vectors(columns: list[FloatArray], faces: NDArray[np.int64], out: FloatArray) -> None:
+    """A third of the area vector of each triangle, from the columns of the vertices."""
+    a, b, c = faces.T
+    (ux, uy, uz), (vx, vy, vz) = (
+        [column.take(corner) - column.take(a) for column in columns] for corner in (b, c)
+    )
+    out[:, 0], out[:, 1], out[:, 2] = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    out /= 6.0
 
 
 def smooth_over_mesh(
@@ -227,20 +247,30 @@ def smooth_over_mesh(
 
     Each round mixes every vertex with its neighbours; rounds follow from the mean edge length.
     """
-    from scipy.sparse import coo_array, diags_array
-
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    edge2 = float(np.mean(np.sum((vertices[pairs[:, 0]] - vertices[pairs[:, 1]]) ** 2, axis=1)))
+    count, around = len(vertices), corner_sums(faces, len(vertices))
+    corners = around.T  # (F, V): sums of the corners of each triangle
+    edge2 = 0.0
+    for axis in vertices.T:
+        a, b, c = (axis.take(column) for column in faces.T)
+        edge2 += sum(float(np.vdot(side, side)) for side in (a - b, b - c, c - a))
+    edge2 /= 3 * len(faces)
     rounds = max(1, round(2.0 * sigma_mm**2 / edge2))  # a round spreads by edge²/2 per axis
-    pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    shape = (len(vertices), len(vertices))
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape).tocsr()
-    graph = graph + diags_array(graph.sum(axis=1) / 6.0)  # keep a share of one's own value
-    mean = diags_array(1.0 / np.maximum(graph.sum(axis=1), 1e-12)) @ graph
+    triangles = np.bincount(faces.ravel(order="K"), minlength=count).astype(np.float64)[:, None]
+    # a neighbour counts once for each triangle that is shared with it, one's own value a sixth
+    share = 1.0 / np.maximum(7.0 / 3.0 * triangles, 1e-12)
     result = values
     for _ in range(rounds):
-        result = mean @ result
+        result = share * (around @ (corners @ result) - (2.0 / 3.0) * triangles * result)
     return result
+
+
+def corner_sums(faces: NDArray[np.int64], count: int) -> Any:
+    """(V, F) sparse matrix that adds up at each vertex what its triangles have."""
+    from scipy.sparse import csr_array
+
+    starts = np.arange(0, 3 * len(faces) + 1, 3, dtype=np.int32)
+    corners = np.ascontiguousarray(faces, dtype=np.int32).ravel()
+    return csr_array((np.ones(len(corners)), corners, starts), shape=(len(faces), count)).T
 
 
 def _flying_edges(field: Field) -> tuple[FloatArray, NDArray[np.int64]]:
@@ -301,31 +331,57 @@ def connected_parts(
 
     Vertices that are not kept share the last number.
     """
+    a, b, c = (np.ascontiguousarray(column) for column in faces.T)
     if keep is None:
-        a, b, c = (column.astype(np.int32) for column in faces.T)
-        return _parts_of(np.concatenate([a, b]), np.concatenate([b, c]), count)
-    nodes = np.flatnonzero(keep)
-    number = np.full(count, -1, dtype=np.int32)
-    number[nodes] = np.arange(len(nodes), dtype=np.int32)
-    a, b, c = (number[column] for column in faces.T)
-    kept_a, kept_b, kept_c = a >= 0, b >= 0, c >= 0
+        return parts_of(((a, b), (b, c)), np.ones(count, dtype=bool))
+    kept_a, kept_b, kept_c = (keep.take(column) for column in (a, b, c))
     ab, bc, ca = kept_a & kept_b, kept_b & kept_c & ~kept_a, kept_c & kept_a
-    inner = _parts_of(  # a triangle of three needs two of its edges
-        np.concatenate([a[ab], b[bc], c[ca]]), np.concatenate([b[ab], c[bc], a[ca]]), len(nodes)
-    )
-    labels = np.full(count, inner.max(initial=-1) + 1, dtype=np.int32)
-    labels[nodes] = inner
-    return labels
+    # a triangle of three needs two of its edges
+    return parts_of(((a[ab], b[ab]), (b[bc], c[bc]), (c[ca], a[ca])), keep)
 
 
-def _parts_of(some: NDArray[np.int32], others: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """(count,) number of the connected part of each node, from pairs of nodes."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def parts_of(
+    pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], keep: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """(V,) number of the connected part of each node, from lists of pairs of kept nodes.
 
-    graph = coo_array((np.ones(len(some)), (some, others)), shape=(count, count)).tocsr()
-    labels: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return labels
+    Parts are numbered in the order of their first nodes; nodes that are not kept share the number
+    after the last one.
+    """
+    lowest = _lowest_joined(pairs, len(keep))
+    first = (lowest == np.arange(len(keep))) & keep
+    number = np.cumsum(first, dtype=np.int32)
+    part: NDArray[np.int32] = np.where(keep, number.take(lowest) - 1, number.max(initial=0))
+    return part
+
+
+def _lowest_joined(
+    pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], count: int
+) -> NDArray[np.int64]:
+    """(count,) the lowest node that pairs join each node to.
+
+    Every node hangs on its lowest neighbour, and so on down: in a mesh one in two hundred nodes is
+    then left below the others. These are the nodes of the next round, until no pair is left that
+    lies in two parts.
+    """
+    top = np.arange(count)
+    for some, others in pairs:
+        np.minimum.at(top, np.maximum(some, others), np.minimum(some, others))
+    while not np.array_equal(top, lower := top.take(top)):
+        top = lower
+    left = []
+    for some, others in pairs:
+        here, there = top.take(some), top.take(others)
+        apart = np.flatnonzero(here != there)
+        if len(apart):
+            left.append((here.take(apart), there.take(apart)))
+    if not left:
+        return top
+    tops = np.flatnonzero(top == np.arange(count))
+    number = np.empty(count, dtype=np.int64)
+    number[tops] = np.arange(len(tops))
+    joined = _lowest_joined([(number.take(a), number.take(b)) for a, b in left], len(tops))
+    return tops.take(joined).take(number.take(top))
 
 
 def gradient_normals(
@@ -344,10 +400,10 @@ def gradient_normals(
     slopes = _slopes(blurred)
     place = np.clip((index - (block - 1) / 2.0) / block, 0.0, np.array(coarse.shape) - 1.0)
     outward = linear_map(-np.linalg.inv(linear).T, sample(slopes, place))  # a covector
-    length = np.linalg.norm(outward, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normals: FloatArray = np.where(length > 1e-6, outward / length, np.nan)
-    return normals
+    length = np.sqrt(np.einsum("ij,ij->i", outward, outward))
+    length[~(length > 1e-6)] = np.nan
+    outward /= length[:, None]
+    return outward
 
 
 def _slopes(field: Field) -> Field:
@@ -362,15 +418,29 @@ def _slopes(field: Field) -> Field:
 
 def _block_mean(field: Field, block: NDArray[np.int64]) -> Field:
     """Mean over blocks of voxels; the last block is filled up with the edge."""
-    whole = field
-    for axis, step in enumerate(block):
-        if step > 1:
-            ahead = np.moveaxis(whole, axis, 0)
-            total = ahead[::step].copy()
-            for n in range(1, step):
-                part = ahead[n::step]
-                total[: len(part)] += part
-                total[len(part) :] += ahead[-1]
-            total /= np.float32(step)
-            whole = np.moveaxis(total, 0, axis)
-    return np.ascontiguousarray(whole)
+    shape = -(-np.array(field.shape) // block)
+    means = np.empty(shape, dtype=np.float32)
+
+    def average(planes: slice) -> None:
+        whole = field[planes.start * block[0] : planes.stop * block[0]]
+        for axis, step in enumerate(block):
+            whole = _means_along(whole, axis, int(step))
+        means[planes] = whole
+
+    at_once = max(1, 16 * SAMPLED // max(int(block[0]) * field[0].size, 1))  # in the cache
+    in_pieces(average, len(means), at_once)
+    return means
+
+
+def _means_along(field: Field, axis: int, step: int) -> Field:
+    """Means of `step` neighbours along one axis; the last are filled up with the edge."""
+    if step == 1:
+        return field
+    ahead = np.moveaxis(field, axis, 0)
+    total = ahead[::step].copy()
+    for n in range(1, step):
+        part = ahead[n::step]
+        total[: len(part)] += part
+        total[len(part) :] += ahead[-1]
+    total /= np.float32(step)
+    return np.moveaxis(total, 0, axis)

@@ -7,11 +7,13 @@ average both directed distances.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.geometry.affines import linear_map, spacing_of
+from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.surfaces import (
     Field,
     LevelSets,
@@ -25,6 +27,8 @@ from kneeimg.settings.morphometry import MorphometrySettings
 FloatArray = NDArray[np.float64]
 
 _LEVEL = 0.5
+#: Rays that one thread follows at once.
+_RAYS = 1 << 15
 #: False-position refinements after a crossing is bracketed.
 _REFINEMENTS = 2
 #: A start this close to the level lies on it (single-precision fields).
@@ -32,7 +36,7 @@ _ON_LEVEL = 1e-4
 
 
 def crossing_mm(
-    field: Field,
+    field: Field | Callable[[FloatArray], FloatArray],
     start_index: FloatArray,
     step_index: FloatArray,
     *,
@@ -44,7 +48,7 @@ def crossing_mm(
 
     Parameters
     ----------
-    field : (i, j, k) fraction.
+    field : (i, j, k) fraction, or what gives its values at (N, 3) indices.
     start_index : (N, 3) fractional indices of the rays' origins.
     step_index : (N, 3) index step per mm along each ray.
     step_mm : Sampling distance, at most half a voxel.
@@ -62,10 +66,29 @@ def crossing_mm(
     The *first* crossing counts: a ray that goes on into another fold of cartilage, or into the
     cartilage across the joint, has ended before it gets there.
     """
-    sign = -1.0 if falling else 1.0
+    result = np.empty(len(start_index))
+    value_at = field if callable(field) else partial(sample, field)
+
+    def follow(rays: slice) -> None:
+        ends = (step_mm, max_mm, -1.0 if falling else 1.0)
+        result[rays] = _crossings(value_at, start_index[rays], step_index[rays], *ends)
+
+    in_pieces(follow, len(start_index), _RAYS)
+    return result
+
+
+def _crossings(
+    value_at: Callable[[FloatArray], FloatArray],
+    start_index: FloatArray,
+    step_index: FloatArray,
+    step_mm: float,
+    max_mm: float,
+    sign: float,
+) -> FloatArray:
+    """As :func:`crossing_mm`, for rays that fit into the cache; `sign` is -1 when falling."""
 
     def beyond(points: FloatArray) -> FloatArray:
-        return sign * (sample(field, points) - _LEVEL)
+        return sign * (value_at(points) - _LEVEL)
 
     value = beyond(start_index)
     result = np.where(value >= -_ON_LEVEL, 0.0, np.nan)
@@ -133,7 +156,7 @@ def bone_to_articular(
         near &= (mesh.index[chosen, n] > low[n]) & (mesh.index[chosen, n] < high[n])
     ray_mm = np.zeros(len(near))
     ray_mm[near] = crossing_mm(
-        levels.union,
+        levels.union_at,
         mesh.index[chosen][near],
         linear_map(np.linalg.inv(levels.affine[:3, :3]), mesh.normals[chosen][near]),
         step_mm=_step_mm(levels),

@@ -13,8 +13,12 @@ from kneeimg.core.anatomy import Bone, VertexState
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.core.volume import Volume
+from kneeimg.geometry.sharing import each, in_pieces, team
 
 Index = NDArray[np.int32]
+
+#: Pieces in which the map is cleared.
+_PIECES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,11 +53,16 @@ def thickness_on_grid(
     Volume in mm, float32: each cartilage voxel (hard label) takes the thickness of the nearest
     measured vertex of its own bone; NaN where there is no cartilage or nothing was measured.
     """
-    values = np.full(label_map.grid.shape, np.nan, dtype=np.float32)
-    for bone, surface in surfaces.items():
+    values = np.empty(label_map.grid.shape, dtype=np.float32)
+
+    def clear(planes: slice) -> None:
+        values[planes] = np.nan
+
+    def paint(bone: Bone) -> None:
+        surface = surfaces[bone]
         measured = surface.fields["state"] == int(VertexState.MEASURED)
         if not measured.any():
-            continue
+            return
         index, vertex = _voxels(bone, label_map, (owners or {}).get(bone))
         open_ = (vertex < 0) | ~measured[vertex]  # nearest of tAB, but not measured
         if open_.any():
@@ -61,6 +70,10 @@ def thickness_on_grid(
             nearest = KDTree(surface.vertices[measured]).query(points)[1]
             vertex[open_] = np.flatnonzero(measured)[nearest]
         values[tuple(index.T)] = surface.fields["thickness_mm"][vertex]
+
+    with team():
+        in_pieces(clear, len(values), max(1, len(values) // _PIECES))
+        each(paint, tuple(surfaces))  # no voxel belongs to two bones
     return Volume(values, label_map.grid, "mm")
 
 
