@@ -23,8 +23,10 @@ from kneeimg.measure.regions import region_mask, summarise
 from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 
-#: `tab_source` of every row of an MR comparison.
+#: `tab_source` of every row of an MR comparison, and what follows it where the follow-up's tAB
+#: reaches far beyond the baseline's.
 CARRIED = "baseline carried over"
+WIDENED = ", widened by the follow-up"
 
 _MM_UNITS = ("mm", "mm^2", "mm^3")
 
@@ -87,7 +89,8 @@ def compare_knees(
     Each bone is aligned on its own. tAB, plates and subregions of the baseline are carried to the
     follow-up, so both values of a row belong to the same bone points and may differ from the
     visits' own measurements. Points that are undetermined at one visit are left out of both, and
-    so is the border of a plate where the visits draw it differently (`ChangeSettings.rim_mm`).
+    so is the border of a plate where the visits draw it differently (`ChangeSettings.rim_mm`);
+    bone that only the follow-up's tAB holds, further out than that, is added (`pair_bone`).
     Cartilage volume is summed over the same carried plates. The patella is small and fits other
     people's patellae almost as well as its own: it is refused when femur and tibia both are.
     """
@@ -244,12 +247,13 @@ def _rows(
     sdc: PrecisionTable | None,
     morphometry: MorphometrySettings,
 ) -> tuple[ChangeRow, ...]:
+    sources = _sources(pairs)
     before, after = (
         summarise(
             surfaces,
             method=next((row.method for row in own.values() if row.method), ""),
             settings=morphometry,
-            tab_source=CARRIED,
+            tab_source=sources,
             absent=absent,
         )
         for own, surfaces in zip(
@@ -268,7 +272,7 @@ def _rows(
             days,
             _entry(sdc, first),
             kind="mri",
-            tab_source=CARRIED,
+            tab_source=sources.get(first.region, CARRIED),
             registration_rms_mm=_worst_rms_mm(first.region, registrations),
         )
         for first, second in zip(before, after, strict=True)
@@ -283,10 +287,26 @@ def _rows(
         days,
         sdc,
         morphometry=morphometry,
-        tab_source=CARRIED,
+        tab_source=lambda region: sources.get(region, CARRIED),
         rms_mm=lambda region: _worst_rms_mm(region, registrations),
         aligned=registrations.keys(),
     )
+
+
+def _sources(pairs: Mapping[Bone, PairedBone]) -> dict[str, str]:
+    """Region or sum to how its tAB was obtained."""
+    sources = dict.fromkeys(REGION_BONES, CARRIED)
+    for bone, pair in pairs.items():
+        if pair.widened.any():
+            sources |= {
+                region: CARRIED + WIDENED
+                for region in _regions_of(bone)
+                if (pair.widened & region_mask(pair.baseline, region)).any()
+            }
+    return sources | {
+        name: max((sources[region] for region in members), key=len)
+        for name, members in AGGREGATE_SUMS.items()
+    }
 
 
 def _worst_rms_mm(region: str, registrations: Mapping[Bone, Registration]) -> float:

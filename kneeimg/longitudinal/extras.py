@@ -25,7 +25,7 @@ def extra_rows(
     sdc: PrecisionTable | None,
     *,
     morphometry: MorphometrySettings,
-    tab_source: str,
+    tab_source: Callable[[str], str],
     rms_mm: Callable[[str], float],
     aligned: Collection[Bone],
 ) -> tuple[ChangeRow, ...]:
@@ -38,7 +38,7 @@ def extra_rows(
     visits : Each visit's own rows by (region, quantity).
     days, sdc : As for `compare_knees`.
     morphometry : The settings with which both visits were measured.
-    tab_source : How the bone area of the defects was obtained.
+    tab_source : Region to how the bone area of its defects was obtained.
     rms_mm : Region to the residual of its bone's alignment.
     aligned : Bones of both visits that fit each other.
 
@@ -59,7 +59,7 @@ def extra_rows(
             days,
             _entry(sdc, first),
             kind="mri",
-            tab_source=tab_source,
+            tab_source=tab_source(first.region),
             registration_rms_mm=rms_mm(first.region),
         )
         for first, second in zip(before, after, strict=True)

@@ -275,7 +275,7 @@ def add_change(row: Record, changes: Sequence[Row]) -> None:
 
 def _method(row: Record, compared: Sequence[Row]) -> str:
     """What CHG is the difference of; decided by the numbers where nothing was carried over."""
-    if any(change["tab_source"] == CARRIED for change in compared):
+    if any(str(change["tab_source"]).startswith(CARRIED) for change in compared):
         return PAIRED
     allowed = _ROUNDING * max(abs(row["AVAL"]), abs(row["BASE"]), 1.0)
     return DIFFERENCE if abs(row["CHGDIFF"]) <= allowed else OTHER

@@ -1,0 +1,154 @@
+"""Cartilage lost between two visits, to bare bone: its exact area is found, also at the rim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from kneeimg.core.anatomy import Bone, Plate, Side
+from kneeimg.core.surface import RigidTransform
+from kneeimg.geometry.rigid import rotation
+from kneeimg.longitudinal.change import CARRIED, WIDENED, KneeChange, compare_knees
+from kneeimg.longitudinal.rows import ChangeRow
+from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
+from kneeimg.phantoms.cartilage import DenudedPatch
+from kneeimg.phantoms.grids import demo_grid
+from kneeimg.phantoms.knee import KneePhantom
+
+POSE = RigidTransform(rotation([0.3, 1.0, -0.4], 8.0), np.array([3.0, -2.0, 4.0]))
+PLATES = ("MT", "LT", "MF", "LF", "TrF", "P")
+
+
+@lru_cache(maxsize=4)
+def visit(denuded: tuple[DenudedPatch, ...] = (), moved: bool = False) -> KneeMorphometry:
+    phantom = KneePhantom(Side.RIGHT, denuded=denuded, **({"pose": POSE} if moved else {}))
+    return measure_knee(phantom.label_map(demo_grid()), Side.RIGHT)
+
+
+def compared(before: KneeMorphometry, after: KneeMorphometry) -> KneeChange:
+    return compare_knees(
+        before.surfaces, after.surfaces, 365.25, before.measurements, after.measurements
+    )
+
+
+def row_of(change: KneeChange, region: str, quantity: str) -> ChangeRow:
+    row = next(r for r in change.rows if (r.region, r.quantity) == (region, quantity))
+    assert row.tab_source == CARRIED
+    return row
+
+
+@lru_cache(maxsize=4)
+def truth(denuded: tuple[DenudedPatch, ...] = ()) -> Mapping[tuple[str, str], float]:
+    return KneePhantom(Side.RIGHT, denuded=denuded).truth()
+
+
+#: Bites of 10 to 23 mm² at the rim of MT, MF and TrF, 10 mm² in the middle of the others.
+SMALL = (
+    DenudedPatch("MT", 1.0, 0.0, 2.7),
+    DenudedPatch("LT", 0.0, 0.0, 1.8),
+    DenudedPatch("cMF", 1.0, 0.0, 2.7),
+    DenudedPatch("cLF", 0.0, 0.0, 1.8),
+    DenudedPatch("TrF", 1.0, 0.0, 2.7),
+    DenudedPatch("P", 0.0, 0.0, 1.8),
+)
+#: At the rim 110 mm² of MT, 160 of MF, more than a third of LT, LF and P; 100 mm² in the middle
+#: of TrF (a bite of LF reaches into it).
+LARGE = (
+    DenudedPatch("MT", 1.0, 0.0, 8.5),
+    DenudedPatch("LT", 1.0, 0.0, 20.0),
+    DenudedPatch("cMF", 1.0, 0.0, 8.5),
+    DenudedPatch("cLF", 1.0, 0.0, 15.0),
+    DenudedPatch("TrF", 0.0, 0.0, 5.7),
+    DenudedPatch("P", 1.0, 0.0, 15.0),
+)
+
+
+@pytest.mark.parametrize("patches, tolerance_mm2", [(SMALL, 2.0), (LARGE, 6.0)])
+def test_lost_area_is_found_and_bone_area_kept(
+    patches: tuple[DenudedPatch, ...], tolerance_mm2: float
+) -> None:
+    """The follow-up lies in another pose on the same voxels; the area removed is exact."""
+    found, after, before = compared(visit(), visit(patches, moved=True)), truth(patches), truth()
+    for plate in PLATES:
+        assert before[plate, "dAB"] == 0.0
+        assert after[plate, "dAB"] > 9.0, plate
+        lost = row_of(found, plate, "dAB").change
+        assert lost == pytest.approx(after[plate, "dAB"], abs=tolerance_mm2), plate
+        area = row_of(found, plate, "tAB")
+        assert area.baseline == area.followup
+        assert area.baseline == pytest.approx(before[plate, "tAB"], rel=0.015), plate
+        change = row_of(found, plate, "ThCtAB_aMe").change
+        true = after[plate, "ThCtAB_aMe"] - before[plate, "ThCtAB_aMe"]
+        assert change == pytest.approx(true, abs=0.020), plate
+
+
+def test_forth_and_back_are_opposite() -> None:
+    """Loss at the rim forth, the same bone covered again back: neither sign is favoured."""
+    forth = compared(visit(), visit(LARGE, moved=True))
+    back = compared(visit(LARGE, moved=True), visit())
+    for plate in PLATES:
+        for quantity, tolerance in (("dAB", 0.04), ("ThCtAB_aMe", 0.03)):
+            there, again = (
+                next(r for r in c.rows if (r.region, r.quantity) == (plate, quantity)).change
+                for c in (forth, back)
+            )
+            assert again == pytest.approx(-there, rel=tolerance), (plate, quantity)
+    sources = {row.region: row.tab_source for row in back.rows if row.quantity == "tAB"}
+    assert {sources[plate] for plate in PLATES} == {CARRIED + WIDENED}
+
+
+def test_covered_bone_elsewhere_is_not_added() -> None:
+    """An island of cartilage on the shaft at one visit belongs to no plate of the comparison."""
+    knee = visit()
+    femur = knee.surfaces[Bone.FEMUR]
+    top = femur.vertices[femur.vertices[:, 2].argmax()]
+    island = np.linalg.norm(femur.vertices - (top - [0.0, 0.0, 15.0]), axis=1) < 12.0
+    island &= femur.fields["plate"] == int(Plate.NONE)
+    assert femur.fields["area_mm2"][island].sum() > 25.0
+    fields = {
+        "ray_mm": np.where(island, 1.5, femur.fields["ray_mm"]),
+        "plate": np.where(island, int(Plate.TrF), femur.fields["plate"]).astype(np.uint8),
+    }
+    after = replace(knee, surfaces={**knee.surfaces, Bone.FEMUR: femur.with_fields(**fields)})
+    found = compared(knee, after)
+    assert row_of(found, "TrF", "tAB").baseline == pytest.approx(
+        next(r.value for r in knee.measurements if r.name == "TrF_tAB"), rel=1e-6
+    )
+
+
+def bitten(knee: KneeMorphometry, drawn_mm: float, bite_mm: float) -> tuple[KneeMorphometry, float]:
+    """The knee whose medial tibial plate is drawn smaller all around and lost a bite at its rim;
+    and the area of the bite, mm²."""
+    tibia = knee.surfaces[Bone.TIBIA]
+    inside = tibia.fields["plate"] != int(Plate.NONE)
+    medial = tibia.fields["plate"] == int(Plate.MT)
+    gap_mm, _ = cKDTree(tibia.vertices[~inside]).query(tibia.vertices)
+    outermost = tibia.vertices[medial][tibia.vertices[medial][:, 0].argmax()]
+    bite = medial & (np.linalg.norm(tibia.vertices - outermost, axis=1) < bite_mm)
+    gone = bite | (medial & (gap_mm < drawn_mm))
+    fields = {
+        "ray_mm": np.where(gone, 0.0, tibia.fields["ray_mm"]),
+        "plate": np.where(gone, int(Plate.NONE), tibia.fields["plate"]).astype(np.uint8),
+    }
+    surfaces = {**knee.surfaces, Bone.TIBIA: tibia.with_fields(**fields)}
+    return replace(knee, surfaces=surfaces), float(tibia.fields["area_mm2"][bite].sum())
+
+
+@pytest.mark.parametrize("bite_mm", [4.0, 9.0, 14.0])
+def test_a_bite_is_told_from_a_border_drawn_otherwise(bite_mm: float) -> None:
+    after, area_mm2 = bitten(visit(), 0.8, bite_mm)
+    lost = row_of(compared(visit(), after), "MT", "dAB").change
+    assert lost == pytest.approx(area_mm2, rel=0.08)
+
+
+def test_a_border_drawn_otherwise_alone_is_no_loss() -> None:
+    after, area_mm2 = bitten(visit(), 1.5, 0.0)
+    assert area_mm2 == 0.0
+    found = compared(visit(), after)
+    assert row_of(found, "MT", "dAB").change == pytest.approx(0.0, abs=1e-6)
+    assert row_of(found, "MT", "ThCtAB_aMe").change == pytest.approx(0.0, abs=0.002)
