@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 #: Upper end and length of the piece of wall that is read, in widths of the condyles. An OAI view
 #: (140 mm) shows that much of a femur of 75 mm in any pose; higher up the wall is straighter.
-TOP, PIECE = 0.96, 0.14
+TOP, _PIECE_TOPS, _PIECES = 0.96, (0.64, 0.79), (0.16, 0.09)
 #: The lowest upper end that still tells a direction, and the lowest wall that is read.
 LOWEST_TOP, _LOWEST = 0.48, 0.38
 #: From here on the wall counts as shaft, in widths; with any wall in view there is a bit of it, mm.
@@ -29,7 +29,7 @@ FACING = 0.70
 #: Steeper normals belong to the cut end of the bone, or to the condyles.
 _WALL_COSINE = 0.60
 #: The cut end is rounded over this length, or the view ends there: no wall is read, mm.
-CUT_END_MM = 4.0
+CUT_END_MM = 3.0
 #: Each wall is whole up to the height that all sectors of its middle reach; its edges, where it
 #: turns to the sides, are missing at some height in some knees.
 _SECTORS, _MIDDLE_DEG = 4, 32.0
@@ -39,7 +39,7 @@ _LEAST = 30
 #: Upper ends in widths, and how much further forward the piece below leans than that below `TOP`,
 #: degrees (mean of 26 label maps of 17 femora).
 LEAN_TOPS = (0.50, 0.54, 0.58, 0.62, 0.66, 0.70, 0.74, 0.78, 0.82, 0.86, 0.90, 0.93, 0.96)
-LEANS_DEG = (6.3, 5.1, 3.4, 2.8, 3.1, 3.6, 3.9, 3.6, 3.0, 2.1, 1.1, 0.5, 0.0)
+LEANS_DEG = (6.2, 5.3, 3.7, 3.0, 3.3, 4.0, 4.2, 3.8, 3.0, 2.0, 1.0, 0.4, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def shaft_lean(
     top = min(min(ends_mm) / width_mm, TOP)
     if top < LOWEST_TOP:
         return None
-    low = max(top - PIECE, _LOWEST)
+    low = max(top - float(np.interp(top, _PIECE_TOPS, _PIECES)), _LOWEST)
     weight = np.where(height_mm < top * width_mm, area_mm2, 0.0)
     weight *= np.maximum(height_mm - low * width_mm, 0.0)
     lean_deg = [
