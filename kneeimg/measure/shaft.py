@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 #: Upper end and length of the piece of wall that is read, in widths of the condyles. An OAI view
 #: (140 mm) shows that much of a femur of 75 mm in any pose; higher up the wall is straighter.
-TOP, _PIECE_TOPS, _PIECES = 0.96, (0.64, 0.79), (0.16, 0.09)
+TOP, _PIECE_TOPS, _PIECES = 0.96, (0.64, 0.80), (0.16, 0.10)
 #: The lowest upper end that still tells a direction, and the lowest wall that is read.
 LOWEST_TOP, _LOWEST = 0.48, 0.38
 #: From here on the wall counts as shaft, in widths; with any wall in view there is a bit of it, mm.
@@ -28,8 +28,9 @@ _SHAFT_FROM, _SHAFT_LEAST_MM = 0.60, 1.0
 FACING = 0.70
 #: Steeper normals belong to the cut end of the bone, or to the condyles.
 _WALL_COSINE = 0.60
-#: The cut end is rounded over this length, or the view ends there: no wall is read, mm.
-CUT_END_MM = 3.0
+#: No wall is read this near to its end, mm: where the label ends inside the view its end is closed
+#: and rounded; where the view ends the wall is open, and smoothing has seen its last slices twice.
+CUT_END_MM, _OPEN_END_MM, _CAP_COSINE = 4.0, 2.5, 0.7
 #: Each wall is whole up to the height that all sectors of its middle reach; its edges, where it
 #: turns to the sides, are missing at some height in some knees.
 _SECTORS, _MIDDLE_DEG = 4, 32.0
@@ -39,7 +40,7 @@ _LEAST = 30
 #: Upper ends in widths, and how much further forward the piece below leans than that below `TOP`,
 #: degrees (mean of 26 label maps of 17 femora).
 LEAN_TOPS = (0.50, 0.54, 0.58, 0.62, 0.66, 0.70, 0.74, 0.78, 0.82, 0.86, 0.90, 0.93, 0.96)
-LEANS_DEG = (6.2, 5.3, 3.7, 3.0, 3.3, 4.0, 4.2, 3.8, 3.0, 2.0, 1.0, 0.4, 0.0)
+LEANS_DEG = (6.3, 5.3, 3.9, 3.1, 3.2, 3.9, 4.1, 3.7, 3.0, 2.0, 1.0, 0.4, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,10 @@ def shaft_lean(
     sides = [s * out[:, 1] > FACING * level for s in (-1.0, 1.0)]
     if min(np.count_nonzero(side) for side in sides) < _LEAST:
         return None
-    ends_mm = [_whole_up_to_mm(out[side], height_mm[side]) for side in sides]
-    top = min(min(ends_mm) / width_mm, TOP)
+    end_mm = min(_whole_up_to_mm(out[side], height_mm[side]) for side in sides)
+    highest = points_mm[:, 2] - points_mm[:, 2].min() > end_mm - CUT_END_MM
+    is_closed = np.count_nonzero(normals[highest, 2] > _CAP_COSINE) >= _LEAST
+    top = min((end_mm - (CUT_END_MM if is_closed else _OPEN_END_MM)) / width_mm, TOP)
     if top < LOWEST_TOP:
         return None
     low = max(top - float(np.interp(top, _PIECE_TOPS, _PIECES)), _LOWEST)
@@ -100,15 +103,15 @@ def shaft_lean(
         for side in sides
     ]
     backwards_deg = 0.5 * (lean_deg[0] - lean_deg[1]) + np.interp(top, LEAN_TOPS, LEANS_DEG)
-    length_mm = max(min(ends_mm) + CUT_END_MM - _SHAFT_FROM * width_mm, _SHAFT_LEAST_MM)
+    length_mm = max(end_mm - _SHAFT_FROM * width_mm, _SHAFT_LEAST_MM)
     return ShaftLean(float(backwards_deg), float(top), float(length_mm))
 
 
 def _whole_up_to_mm(out: FloatArray, height_mm: FloatArray) -> float:
-    """Height up to which every sector of one wall is in view and not rounded by its end."""
+    """Height up to which every sector of one wall is in view."""
     turn_deg = np.rad2deg(np.arctan2(out[:, 0], np.abs(out[:, 1])))
     sector = np.floor((turn_deg / _MIDDLE_DEG + 1.0) * 0.5 * _SECTORS).astype(np.int64)
     middle = (sector >= 0) & (sector < _SECTORS)
     ends = np.zeros(_SECTORS)
     np.maximum.at(ends, sector[middle], height_mm[middle])
-    return float(ends.min()) - CUT_END_MM
+    return float(ends.min())
