@@ -13,22 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.geometry.affines import linear_map
+from kneeimg.measure.shaft import shaft_lean
 
 FloatArray = NDArray[np.float64]
 
-#: Heights above the distal end of the femur, in widths of the condyles, where its shaft is seen.
-_SHAFT_FROM, _SHAFT_TO = 0.72, 1.40
 #: The width of the condyles is taken up to this height above the distal end, mm.
 _CONDYLES_MM = 40.0
-#: Length of shaft that is looked for, and the least that will do, mm.
-SHAFT_WANTED_MM, _SHAFT_LENGTH_MM = 15.0, 8.0
-#: Below this height, in widths, the bone is no shaft any more.
-_SHAFT_LOWEST = 0.60
-#: Steeper normals belong to the cut end of the shaft, not to its wall.
-_CAP_COSINE = 0.5
-#: The shaft is searched from the scanner's +z and settles in a few rounds; so do the spheres, in
-#: which vertices further than this from a first fit (walls, notch, osteophytes) do not count, mm.
-_ROUNDS, _TRIMS, _SPHERE_BAND_MM = 4, 3, 3.0
+#: Length of shaft that is looked for, mm.
+SHAFT_WANTED_MM = 15.0
+#: The shaft is searched from the scanner's +z and settles in a few rounds, to this angle.
+_ROUNDS, _SETTLED_DEG = 8, 0.02
+#: A wall that leads further away from the scanner's +z than 45 degrees is none.
+_SCANNER_UP, _LARGEST_TURN = np.array([0.0, 0.0, 1.0]), np.cos(np.deg2rad(45.0))
+#: So do the spheres, in which vertices further than this from a first fit (walls, notch,
+#: osteophytes) do not count, mm.
+_TRIMS, _SPHERE_BAND_MM = 3, 3.0
 #: Where the spheres are fitted: normals from distal (0) towards posterior, degrees; their largest
 #: medial-lateral part; height above the distal end and distance from the middle, in widths.
 _SPHERE_FROM_DEG, _SPHERE_TO_DEG, _SPHERE_SIDEWAYS = 10.0, 110.0, 0.7
@@ -118,16 +117,29 @@ def femur_frame(
     if weight.sum() <= 0:
         return None
     origin = weight @ vertices_mm[covered] / weight.sum()
-    scanner_z = np.array([0.0, 0.0, 1.0])
-    medial = _towards(_least_moment(normals[covered], weight), 0)
-    axes = _frame(medial, scanner_z)
+    axes = _frame(_towards(_least_moment(normals[covered], weight), 0), _SCANNER_UP)
     shaft_mm = 0.0
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         found = _flexion_axis(vertices_mm, normals, area_mm2, axes)
-        medial = medial if found is None else found
-        proximal, shaft_mm = _shaft(vertices_mm, normals, area_mm2, axes)
-        axes = _frame(medial, scanner_z if proximal is None else proximal)
+        axes = _frame(axes[0] if found is None else found, axes[2])
+        width_mm = condyle_width_mm(vertices_mm, axes)
+        lean = shaft_lean(vertices_mm @ axes.T, normals @ axes.T, area_mm2, width_mm)
+        if lean is None:  # a view that ends lower in these axes than in the last: those stand
+            break
+        shaft_mm = lean.length_mm
+        step_deg = lean.backwards_deg * (1.0 if number < _ROUNDS // 2 else 0.5)  # no going round
+        axes = _frame(axes[0], axes[2] + np.tan(np.deg2rad(step_deg)) * axes[1])
+        if abs(step_deg) < _SETTLED_DEG:
+            break
+    if axes[2] @ _SCANNER_UP < _LARGEST_TURN:
+        return BoneFrame(_frame(axes[0], _SCANNER_UP), origin, 0.0)
     return BoneFrame(axes, origin, shaft_mm)
+
+
+def condyle_width_mm(vertices_mm: FloatArray, axes: FloatArray) -> float:
+    """Width of the condyles of a femur across its sagittal plane."""
+    height = vertices_mm @ axes[2]
+    return float(np.ptp(vertices_mm[height < height.min() + _CONDYLES_MM] @ axes[0]))
 
 
 def _flexion_axis(
@@ -182,26 +194,6 @@ def _least_moment(normals: FloatArray, weight: FloatArray) -> FloatArray:
     moment = (normals * weight[:, None]).T @ normals
     direction: FloatArray = np.linalg.eigh(moment)[1][:, 0]
     return direction
-
-
-def _shaft(
-    vertices_mm: FloatArray, normals: FloatArray, area_mm2: FloatArray, axes: FloatArray
-) -> tuple[FloatArray | None, float]:
-    """Direction of the shaft's wall and its length in view; None when it is too short."""
-    height = vertices_mm @ axes[2]
-    distal = height.min()
-    width = np.ptp(vertices_mm[height < distal + _CONDYLES_MM] @ axes[0])
-    high = min(distal + _SHAFT_TO * width, float(height.max()))
-    low = min(distal + _SHAFT_FROM * width, high - SHAFT_WANTED_MM)  # a short view: begin lower
-    low = max(low, distal + _SHAFT_LOWEST * width)
-    wall = np.flatnonzero((height >= low) & (height <= high))
-    wall = wall[np.abs(normals.take(wall, axis=0) @ axes[2]) < _CAP_COSINE]
-    length_mm = float(high - low)
-    if length_mm < _SHAFT_LENGTH_MM or not len(wall):
-        return None, 0.0
-    weight = area_mm2[wall] * (height[wall] - low) ** 2  # the metaphysis below still flares
-    direction = _least_moment(normals[wall], weight)
-    return (direction if direction @ axes[2] >= 0 else -direction), length_mm
 
 
 def tibia_frame(

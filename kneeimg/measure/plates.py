@@ -23,9 +23,9 @@ FloatArray = NDArray[np.float64]
 _CORNER_DEG = 30.0
 _BIN_MM = 1.0
 #: Half width of the strip around the middle of the notch in which its edge is looked for, mm.
-_STRIP_MM = 6.0
-#: What lies within this depth of the furthest point of a bin belongs to the edge, mm.
-_EDGE_DEPTH_MM = 0.15
+_STRIP_MM = 3.0
+#: How much a point counts falls by 1/e for this much less reach than the furthest one beside it, mm.
+_EDGE_DEPTH_MM = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,10 @@ def femur_lines(coordinates_mm: FloatArray, fraction: float) -> FemurLines | Non
     Seen from distal and behind, the bone reaches far at the condyles and less far between them.
     The middle of that valley (at half its depth) is the middle of the notch; the point of the
     valley floor that reaches furthest distally and behind is the anterior edge of the notch. The
-    edge is a curve: it is found in bins across, and a parabola through them gives its place in the
-    middle. Between two visits of 12 real femora this moved the tAB of TrF and cMF by 1.6 and 1.9 %
-    (RMS, all causes); the single furthest point in a narrow strip moved them by 2.1 and 2.5 %.
+    edge is a blunt curve: all points near it count, the more the further they reach, and a line
+    through them gives its place in the middle. Between two visits of 24 real femora, registered,
+    this moved by 0.57 mm (RMS, all causes), the furthest points of 1 mm bins by 0.71 mm; turning
+    one femur by up to 1.5° made it jump by 0.02 mm instead of 0.05 mm.
     """
     x, y, z = coordinates_mm.T
     angle = np.deg2rad(_CORNER_DEG)
@@ -91,8 +92,8 @@ def femur_lines(coordinates_mm: FloatArray, fraction: float) -> FemurLines | Non
     valley = _valley(edges, profile)
     if valley is None:
         return None
-    strip = np.abs(x - valley) <= _STRIP_MM
-    corner = _notch_edge(x[strip] - valley, y[strip], reach[strip])
+    near = np.abs(x - valley) < _STRIP_MM + _BIN_MM
+    corner = _notch_edge(x[near] - valley, y[near], reach[near])
     medial = x > valley
     ends = [(float(y[c].max()), _mean_of_top(z[c], y[c])) for c in (medial, ~medial)]
     return FemurLines(valley, corner, ends[0], ends[1], fraction)
@@ -100,13 +101,17 @@ def femur_lines(coordinates_mm: FloatArray, fraction: float) -> FemurLines | Non
 
 def _notch_edge(across: FloatArray, y: FloatArray, reach: FloatArray) -> float:
     """Posterior coordinate of the notch's edge at across = 0."""
-    bins = np.floor(across / _BIN_MM)
-    centres = np.unique(bins)
-    edge = [_mean_of_top(y[bins == b], reach[bins == b], _EDGE_DEPTH_MM) for b in centres]
-    if len(centres) < 4:
-        return float(np.mean(edge))
-    curve = np.polynomial.Polynomial.fit((centres + 0.5) * _BIN_MM, edge, 2)
-    return float(curve(0.0))
+    bins = np.floor(across / _BIN_MM).astype(np.int64)
+    numbers, which = np.unique(bins, return_inverse=True)
+    furthest = np.full(len(numbers), -np.inf)
+    np.maximum.at(furthest, which, reach)
+    top = np.interp(across, (numbers + 0.5) * _BIN_MM, furthest)
+    weight = np.exp(np.minimum(reach - top, 0.0) / _EDGE_DEPTH_MM)
+    weight *= np.clip(0.5 + (_STRIP_MM - np.abs(across)) / _BIN_MM, 0.0, 1.0)
+    mean, place = weight @ across / weight.sum(), weight @ y / weight.sum()
+    spread = weight @ (across - mean) ** 2
+    slope = weight @ ((across - mean) * (y - place)) / spread if spread > 0 else 0.0
+    return float(place - slope * mean)
 
 
 def _mean_of_top(values: FloatArray, height: FloatArray, depth: float = 0.25) -> float:
