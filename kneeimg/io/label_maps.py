@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.errors import InputError, MaskError, OutputError, ReasonCode
 from kneeimg.geometry.affines import from_linear
+from kneeimg.geometry.sharing import each, team
+from kneeimg.io.content import content_uid
 from kneeimg.io.label_schemes import load_scheme
 from kneeimg.io.label_sides import side_shown
 from kneeimg.io.mask_content import no_voxel, soft_label_map
@@ -26,6 +30,8 @@ MASK_SUFFIXES = _NIFTI_SUFFIXES + _ITK_SUFFIXES
 _SOFT_STEPS = 255
 #: Voxels that are compared at once: their arrays stay in the cache.
 _BLOCK = 1 << 18
+#: Label values as integers, the tissue of each voxel, and which tissues there are.
+_Mapped = tuple[NDArray[np.uint8 | np.uint16], NDArray[np.uint8], frozenset[Tissue]]
 
 
 def read_label_map(
@@ -185,19 +191,33 @@ def _hard(file: NiftiFile, scheme: LabelScheme, image_grid: Grid | None, where: 
             expected="i x j x k integers; a soft mask needs its .json beside it",
             found=" x ".join(map(str, values.shape)),
         )
-    values, tissues, present = _mapped(values, scheme, where)
+    (values, tissues, present), uid = _mapped_and_named(values, scheme, file.affine, where)
     if not any(present):  # background is 0
         raise no_voxel(where, f"{values.size} background voxels")
-    grid = grid_of(tissues, file.affine, where)
+    grid = grid_of(tissues, file.affine, where, uid)
     side = side_shown(values, tissues, scheme, grid, where, present)
     if image_grid is not None:
         tissues, grid = onto_grid(tissues, grid, image_grid, where), image_grid
     return LabelMap(tissues, grid, side_from_labels=side)
 
 
-def _mapped(
-    values: NDArray[Any], scheme: LabelScheme, where: str
-) -> tuple[NDArray[np.uint8 | np.uint16], NDArray[np.uint8], frozenset[Tissue]]:
+def _mapped_and_named(
+    values: NDArray[Any], scheme: LabelScheme, affine: NDArray[np.float64], where: str
+) -> tuple[_Mapped, str | None]:
+    """Labels, and meanwhile the UID of the content where the values are the tissues' own."""
+    own = values.dtype == np.uint8 and all(int(t) == v for v, t in scheme.tissues.items())
+    if not own:
+        return _mapped(values, scheme, where), None
+    tasks: tuple[Callable[[], Any], ...] = (
+        partial(_mapped, values, scheme, where),
+        partial(content_uid, values, affine),
+    )
+    with team():
+        mapped, uid = each(lambda task: task(), tasks)
+    return mapped, uid
+
+
+def _mapped(values: NDArray[Any], scheme: LabelScheme, where: str) -> _Mapped:
     """Label values as integers, the tissue of each voxel, and which tissues there are.
 
     Values of one byte that are the tissues' own are not copied.

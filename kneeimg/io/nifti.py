@@ -152,11 +152,16 @@ def read_volume(path: Path, unit: Unit = "a.u.") -> Volume:
     return Volume(data, grid_of(data, file.affine, path.name), unit)
 
 
-def grid_of(data: NDArray[Any], affine: NDArray[np.float64], where: str) -> Grid:
-    """Grid of the first three axes, with a frame of reference made from the content."""
+def grid_of(
+    data: NDArray[Any], affine: NDArray[np.float64], where: str, uid: str | None = None
+) -> Grid:
+    """Grid of the first three axes, with a frame of reference made from the content.
+
+    `uid` is that frame where :func:`content_uid` has made it already.
+    """
     shape = (data.shape[0], data.shape[1], data.shape[2])
     try:
-        return Grid(shape, affine, content_uid(data, affine))
+        return Grid(shape, affine, uid or content_uid(data, affine))
     except GeometryError as error:
         raise InputError(
             "the orientation in the file is impossible",

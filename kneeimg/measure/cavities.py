@@ -60,7 +60,8 @@ def _enclosed(outside: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     # few voxels belong neither to bone nor to the first part, which fills the box
     places = np.flatnonzero(parts > int(open_[1]))
-    return places[~open_[parts.ravel()[places]]]
+    enclosed: NDArray[np.int64] = places[~open_[parts.ravel()[places]]]
+    return enclosed
 
 
 def open_parts(parts: NDArray[Any]) -> NDArray[Any]:

@@ -74,6 +74,24 @@ def test_an_error_comes_out_and_the_team_goes_on(bad: int) -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_after_an_error_nobody_goes_on() -> None:
+    begun: list[int] = []
+    helped = threading.Event()
+
+    def work(piece: slice) -> None:
+        begun.append(piece.start)
+        if piece.start == 0:
+            assert helped.wait(10.0)
+            raise RuntimeError("the caller's own piece")
+        helped.set()
+        time.sleep(0.02)
+
+    with pytest.raises(RuntimeError, match="own piece"):
+        in_pieces(work, 200, 1)
+    assert len(begun) < 100
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_help_that_came_too_late_holds_no_arrays() -> None:
     class Array(np.ndarray):
         pass

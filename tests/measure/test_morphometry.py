@@ -12,6 +12,7 @@ from kneeimg.core.grid import Grid, reorient_array
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.measurement import Measurement, Status
 from kneeimg.errors import MaskError, ReasonCode
+from kneeimg.geometry import sharing
 from kneeimg.geometry.affines import from_linear
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.planned import planned_knee
@@ -104,6 +105,21 @@ def test_mirror_law_to_the_last_bit(kind: str, soft: LabelMap, hard: LabelMap) -
             assert np.allclose(other.fields.get(name, other.vertices), first * [-1, 1, 1])
         assert _outward(surface) > 0
         assert _outward(other) > 0
+
+
+def test_the_number_of_threads_changes_nothing(
+    hard: LabelMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for count in (1, 2):
+        monkeypatch.setattr(sharing, "thread_count", lambda count=count: count)
+        found.append(measure_knee(hard, Side.RIGHT))
+    alone, shared = found
+    assert repr(alone.measurements) == repr(shared.measurements)  # NaN is not equal to itself
+    for bone, surface in alone.surfaces.items():
+        for name, values in surface.fields.items():
+            np.testing.assert_array_equal(values, shared.surfaces[bone].fields[name], err_msg=name)
+        assert np.array_equal(alone.owners[bone].vertex, shared.owners[bone].vertex)
 
 
 def _outward(surface) -> float:  # type: ignore[no-untyped-def]
