@@ -10,6 +10,9 @@ cartilage is part of tAB in one direction only.
 `--rescans`: knees scanned twice more in other poses and drawn anew (`DrawnKnee`, 5 degrees, hard
 labels, `ReadingError`), from which nothing was lost: there the change itself must be 0.
 
+Last, how well the change of thickness over the carried bone area, in %, follows the change of the
+volume that each visit shows on its own, in %: Pearson's r over the plates of all pairs.
+
 Columns: change of ThCtAB in µm (FTJ: sum of four plates), dAB found in addition and tAB that is
 left out of the comparison, both over all plates and in % of tAB; `change.rim_mm` 2 (default) and 0.
 """
@@ -35,7 +38,7 @@ from kneeimg.phantoms.grids import dess_grid, random_pose
 from kneeimg.phantoms.resegmentation import DrawnKnee, ReadingError
 from kneeimg.settings.change import ChangeSettings
 
-REGIONS = ("FTJ", "MT", "LT", "cMF", "cLF", "TrF", "P")
+REGIONS = ("FTJ", "MT", "LT", "cMF", "cLF", "MF", "LF", "TrF", "P")
 PLATES = ("MT", "LT", "MF", "LF", "TrF", "P")
 RIMS_MM = (2.0, 0.0)
 Change = Mapping[str, float]
@@ -97,6 +100,20 @@ def change(before: KneeMorphometry, after: KneeMorphometry, rim_mm: float) -> Ch
     return thickness | {"dAB %": 100.0 * bare / whole, "out %": 100.0 * (1.0 - held / whole)}
 
 
+def against_volume(
+    before: KneeMorphometry, after: KneeMorphometry, forth: Change
+) -> list[tuple[float, float]]:
+    """(thickness, volume) change of every plate, %."""
+    own = [{row.name: row.value for row in knee.measurements} for knee in (before, after)]
+    return [
+        (
+            0.1 * forth[plate] / own[0][f"{plate}_ThCtAB_aMe"],
+            100.0 * (own[1][f"{plate}_VC"] / own[0][f"{plate}_VC"] - 1.0),
+        )
+        for plate in PLATES
+    ]
+
+
 def lean(forth: Change, back: Change) -> Change:
     """Half the sum of both changes, of every column."""
     return {name: 0.5 * (forth[name] + back[name]) for name in forth}
@@ -140,6 +157,7 @@ def main() -> None:
     print(f"{'':28}" + "".join(f"{name:>9}" for name in (*REGIONS, "dAB %", "out %")))
     two: dict[float, list[Change]] = {rim: [] for rim in RIMS_MM}
     same: dict[float, list[Change]] = {rim: [] for rim in RIMS_MM}
+    volume: dict[float, list[tuple[float, float]]] = {rim: [] for rim in RIMS_MM}
     for person in people:
         first, second = (
             kept(options.keep, p.name.split(".")[0], lambda p=p: measured(read(p)))
@@ -148,6 +166,7 @@ def main() -> None:
         for rim_mm in RIMS_MM:
             forth, back = change(first, second, rim_mm), change(second, first, rim_mm)
             two[rim_mm].append(lean(forth, back))
+            volume[rim_mm] += against_volume(first, second, forth)
             show(f"{person} forth", rim_mm, forth)
             show(f"{person} lean", rim_mm, two[rim_mm][-1])
     for number, person in enumerate(people[: options.rescans]):
@@ -160,6 +179,9 @@ def main() -> None:
                 show(f"{person} rescanned {way}", rim_mm, found)
     summary("lean", two)
     summary("rescanned", same)
+    for rim_mm, pairs in volume.items():
+        r = np.corrcoef(np.array(pairs).T)[0, 1]
+        print(f"rim {rim_mm:.0f}: thickness against volume, {len(pairs)} plates: r = {r:.3f}")
 
 
 if __name__ == "__main__":

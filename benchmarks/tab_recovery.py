@@ -14,11 +14,11 @@ baseline     the knee, scanned again in another pose (8 degrees) and drawn anew 
              as in the change tables, with their `rim_mm`
 border kept  the same with `rim_mm` = 0: the baseline's tAB unchanged (`--border-kept`)
 
-Columns: change of tAB of the plate in %; dAB found beyond what was bare, less the area removed, in
-% of that area. "Untouched" is what each way does to knees from which nothing was removed: change of
-tAB, and bare bone that appeared, both in % of tAB. Plates with more than 1 % denuded before the
-removal, as this software sees it, are left out of the removals. `--keep` keeps measured surfaces,
-models and finished plates, so that a run can be taken up again.
+Columns: change of tAB of the plate in %; dAB found beyond what the same way finds when nothing is
+removed, less the area removed, in % of that area. "Untouched" is what each way does to knees from
+which nothing was removed: change of tAB, and bare bone that appeared, both in % of tAB. Plates with
+more than 1 % denuded before the removal, as this software sees it, are left out of the removals.
+`--keep` keeps measured surfaces, models and finished plates, so that a run can be taken up again.
 """
 
 from __future__ import annotations
@@ -226,9 +226,11 @@ def one_plate(
         yield Result(name, region, "untouched", way, *change)
     twice = [way for way in ways if way in RIMS] if pair is not None else []
     nothing = np.empty(0, dtype=np.int64)
+    drawn = {}
     for way in twice:
         first, second = (areas(s, codes) for s in two_visits(pair, bone, nothing, way))  # type: ignore[arg-type]
-        change = 100.0 * (first[0] / whole - 1.0), 100.0 * (second[1] - first[1]) / whole
+        drawn[way] = second[1] - first[1]
+        change = 100.0 * (first[0] / whole - 1.0), 100.0 * drawn[way] / whole
         yield Result(name, region, "untouched", way, *change)
     if bare > 0.01 * whole:
         return
@@ -241,7 +243,7 @@ def one_plate(
             yield Result(name, region, kind, way, 100.0 * (tab / start[way][0] - 1.0), error)
         for way in twice:
             first, second = (areas(s, codes) for s in two_visits(pair, bone, gone, way))  # type: ignore[arg-type]
-            error = 100.0 * ((second[1] - first[1]) / removed - 1.0)
+            error = 100.0 * ((second[1] - first[1] - drawn[way]) / removed - 1.0)
             yield Result(name, region, kind, way, 100.0 * (second[0] / whole - 1.0), error)
 
 

@@ -21,9 +21,10 @@ class ChangeSettings(Settings):
         than this has no follow-up value (out of view, or another segmentation of the bone), mm.
     max_undetermined_pct : A region is not compared when more of its area than this has no value
         at one of the visits, %.
-    rim_mm : Where the two visits disagree about the border of a plate no deeper than this, the
-        border is left out of both, mm; 0 carries the baseline's tAB unchanged, which leans
-        towards loss. See `pair_bone`.
+    rim_mm : Where the tAB of one visit reaches beyond that of the other by no more than this, mm,
+        the border was drawn otherwise and the strip is left out of both; where it reaches further,
+        the whole patch counts as lost, or as gained. 0 carries the baseline's tAB unchanged, which
+        leans towards loss. See `pair_bone`.
     precision : Where the smallest detectable changes come from: a table of `kneeimg precision`,
         relative to the study file; "simulated" for the simulated one that ships with kneeimg;
         "none".

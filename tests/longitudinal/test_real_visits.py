@@ -77,3 +77,17 @@ def test_another_persons_knee_is_not_compared(visits: dict[str, KneeMorphometry]
     )
     assert {finding.where for finding in found.findings} == {"femur", "tibia", "patella"}
     assert all(row.reason is not None for row in found.rows)
+
+
+def test_neither_sign_is_favoured(visits: dict[str, KneeMorphometry]) -> None:
+    """Forth and back cancel, though the borders of the plates were drawn differently."""
+    knees = visits["P04_M00"], visits["P04_M36"]
+    changes = []
+    for before, after in (knees, knees[::-1]):
+        found = compare_knees(
+            before.surfaces, after.surfaces, None, before.measurements, after.measurements
+        )
+        rows = {(row.region, row.quantity): row.change for row in found.rows}
+        changes.append(rows["FTJ", "ThCtAB_aMe"])
+    assert abs(changes[0]) > 0.2
+    assert sum(changes) == pytest.approx(0.0, abs=0.02)
