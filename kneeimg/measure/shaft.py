@@ -30,7 +30,7 @@ FACING = 0.70
 _WALL_COSINE = 0.60
 #: No wall is read this near to its end, mm: where the label ends inside the view its end is closed
 #: and rounded; where the view ends the wall is open, and smoothing has seen its last slices twice.
-CUT_END_MM, _OPEN_END_MM, _CAP_COSINE = 4.0, 2.5, 0.7
+CUT_END_MM, OPEN_END_MM, _CAP_COSINE = 4.0, 2.5, 0.7
 #: Each wall is whole up to the height that all sectors of its middle reach; its edges, where it
 #: turns to the sides, are missing at some height in some knees.
 _SECTORS, _MIDDLE_DEG = 4, 32.0
@@ -92,7 +92,7 @@ def shaft_lean(
     end_mm = min(_whole_up_to_mm(out[side], height_mm[side]) for side in sides)
     highest = points_mm[:, 2] - points_mm[:, 2].min() > end_mm - CUT_END_MM
     is_closed = np.count_nonzero(normals[highest, 2] > _CAP_COSINE) >= _LEAST
-    top = min((end_mm - (CUT_END_MM if is_closed else _OPEN_END_MM)) / width_mm, TOP)
+    top = min((end_mm - (CUT_END_MM if is_closed else OPEN_END_MM)) / width_mm, TOP)
     if top < LOWEST_TOP:
         return None
     low = max(top - float(np.interp(top, _PIECE_TOPS, _PIECES)), _LOWEST)

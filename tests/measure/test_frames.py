@@ -135,7 +135,7 @@ def seen(
 
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize(
-    ("top_mm", "limit_deg", "limit_pct"), [(90.0, 0.7, 2.0), (60.0, 0.7, 2.0), (54.0, 2.0, 3.5)]
+    "top_mm, limit_deg, limit_pct", [(90.0, 0.7, 2.0), (60.0, 0.7, 2.0), (54.0, 2.0, 3.5)]
 )
 def test_any_pose_and_any_cut_keep_the_regions(
     top_mm: float, limit_deg: float, limit_pct: float, ragged: bool, tall_femur: Surface

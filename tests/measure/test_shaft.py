@@ -76,7 +76,7 @@ def test_a_ragged_cut_adds_nothing_either() -> None:
 
 def test_a_closed_end_is_not_read() -> None:
     """A rounded cap above the cut would lean by tens of degrees."""
-    points, normals, area = wall()
+    points, normals, _ = wall()
     kept = points[:, 2] < 84.0
     x, y = (
         a.ravel() for a in np.meshgrid(np.arange(-14.0, 14.1, 0.5), np.arange(-14.0, 14.1, 0.5))
