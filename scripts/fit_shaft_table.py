@@ -22,7 +22,7 @@ from kneeimg.io.label_schemes import load_scheme
 from kneeimg.measure.bones import measure_bone
 from kneeimg.measure.canonical import canonical_knee
 from kneeimg.measure.frames import condyle_width_mm
-from kneeimg.measure.shaft import LEAN_TOPS, LEANS_DEG, OPEN_END_MM, TOP, shaft_lean
+from kneeimg.measure.shaft import END_MM, LEAN_TOPS, LEANS_DEG, TOP, shaft_lean
 from kneeimg.settings.morphometry import MorphometrySettings
 
 #: A cut whose piece ends this much lower than asked is left out, widths.
@@ -43,7 +43,7 @@ def leans(path: Path) -> np.ndarray | None:
         return None
     row = np.full(len(LEAN_TOPS), np.nan)
     for number, top in enumerate(LEAN_TOPS):
-        kept = points[:, 2] - points[:, 2].min() < top * width_mm + OPEN_END_MM
+        kept = points[:, 2] - points[:, 2].min() < top * width_mm + END_MM
         some = shaft_lean(points[kept], normals[kept], fields["area_mm2"][kept], width_mm)
         if some is not None and some.top > top - SLACK:
             told = np.interp(some.top, LEAN_TOPS, LEANS_DEG)
