@@ -10,11 +10,15 @@ in every scan. Printed per region: range over all scans of tAB in % of its mean 
 in µm; "whole" and "short" give the ranges within one length of the view. A * marks what misses the
 aim of 2 % and 15 µm. The title counts the scans, and those flagged `SHORT_SHAFT`.
 
-    python benchmarks/frame_poses.py LABELS ... --surfaces
+    python benchmarks/frame_poses.py [LABELS ...] --surfaces [--poses 30]
 
-does it without new voxels, for the plates of the femur: its surface as measured is turned, and not
-cut ("whole") or cut across 50 mm above the middle of its joint surface, obliquely as the pose has
-it ("short"). That is the share of the frame alone, and quick.
+does it without new voxels, for the plates of the femur: its surface as measured is turned (by up
+to 20° about a random axis) and cut 90, 60, 50 and 40 mm above the middle of its joint surface
+(± 5 mm; a view of 140 mm ends at 60), level with the scanner, every second time raggedly. That is
+the share of the frame alone, and quick. Printed per height: the largest turn of the axes against
+the bone in degrees (about the shaft, the sagittal and the flexion axis; the phantom's own axes, or
+those of the whole view of a real femur), and per plate range and SD of tAB in % and range of the
+mean thickness in µm.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kneeimg.core.anatomy import PLATE_UNIONS, SUBREGIONS_OF, Bone, Plate, Side
+from kneeimg.core.anatomy import SUBREGIONS_OF, Bone, Plate, Side
 from kneeimg.core.grid import Grid
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import RigidTransform
@@ -34,12 +38,19 @@ from kneeimg.errors import ReasonCode
 from kneeimg.geometry.rigid import rotation
 from kneeimg.io.label_maps import read_label_map
 from kneeimg.io.label_schemes import load_scheme
-from kneeimg.measure.bones import measure_bone
+from kneeimg.measure.bones import MeasuredBone, measure_bone
 from kneeimg.measure.canonical import canonical_knee
 from kneeimg.measure.frames import femur_frame
 from kneeimg.measure.morphometry import measure_knee
-from kneeimg.measure.plates import femur_lines
-from kneeimg.phantoms.grids import FRAME_UID, JOINT_CENTRE_MM, dess_grid, isotropic_grid
+from kneeimg.measure.plates import FemurLines, femur_lines
+from kneeimg.phantoms.grids import (
+    FRAME_UID,
+    JOINT_CENTRE_MM,
+    dess_grid,
+    isotropic_grid,
+    random_pose,
+    slice_grid,
+)
 from kneeimg.phantoms.knee import KneePhantom
 from kneeimg.phantoms.resegmentation import DrawnKnee
 from kneeimg.settings.morphometry import MorphometrySettings
@@ -62,7 +73,11 @@ TURNS: tuple[tuple[tuple[float, float, float], float], ...] = (
     ((0.0, 0.0, 1.0), -18.0),
 )
 MAX_SHIFT_MM = 3.0
-CUT_MM, SHORT_MM = 15.0, 50.0
+CUT_MM = 15.0
+#: Ends of the surfaces above the middle of the joint surface, and how far they are shifted, mm.
+TOPS_MM, MAX_CUT_SHIFT_MM = (90.0, 60.0, 50.0, 40.0), 5.0
+#: A border is blended over this much, so that no row of vertices jumps across it, mm.
+BORDER_MM = 0.7
 AIM_PCT, AIM_UM = 2.0, 15.0
 
 Scan = Callable[[RigidTransform, Grid], LabelMap]
@@ -106,32 +121,87 @@ def scans(
             yield length, values, short
 
 
-def cuts(path: Path, poses: int) -> Iterator[tuple[str, dict[str, tuple[float, float]], bool]]:
-    """The same for the femur of a map as it was measured, turned and cut."""
-    canonical = canonical_knee(read_label_map(path, load_scheme("knee-v1")), Side.RIGHT)
-    found = measure_bone(canonical, Bone.FEMUR, MorphometrySettings())
-    if found is None:
-        raise SystemExit(f"{path.name}: no femur")
+def femur_of(path: Path | None) -> MeasuredBone:
+    """The femur of a label map as measured, or the phantom's with more shaft than any view has."""
+    if path is None:
+        grid = slice_grid("sagittal", (0.7, 0.6, 0.6), (120, 250, 150), centre_mm=(0.0, 0.0, 20.0))
+        label_map = KneePhantom(Side.RIGHT).label_map(grid)
+    else:
+        label_map = read_label_map(path, load_scheme("knee-v1"))
+    found = measure_bone(canonical_knee(label_map, Side.RIGHT), Bone.FEMUR, MorphometrySettings())
+    if found is None or found.frame is None:
+        raise SystemExit(f"{path}: no femur")
+    return found
+
+
+def one_cut(
+    found: MeasuredBone, axes: np.ndarray, number: int, top_mm: float
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Turn of the axes (3,) in degrees, (plates, 2) tAB and mean, and whether it is flagged."""
     fields, inside = found.surface.fields, found.surface.fields["plate"] != int(Plate.NONE)
     area, ray = fields["area_mm2"], np.nan_to_num(fields["ray_mm"])
-    points = found.surface.vertices - found.surface.vertices[inside].mean(axis=0)
-    for length, top_mm in (("whole", np.inf), ("short", SHORT_MM)):
-        for axis, angle_deg in TURNS[: poses + 1]:
-            turn = rotation(axis, angle_deg)
-            kept = (points @ turn.T)[:, 2] < top_mm
-            turned, normals = points @ turn.T, (fields["normals"] @ turn.T)[kept]
-            frame = femur_frame(turned[kept], normals, area[kept], inside[kept])
-            lines = None
-            if frame is not None:
-                lines = femur_lines(frame.coordinates(turned[kept]), 0.75)
-            if frame is None or lines is None:
-                raise SystemExit(f"{path.name}: no frame")
-            plate = np.where(inside, lines.plate_of(frame.coordinates(turned)), 0)
-            values = {}
-            for region in FEMORAL:
-                own = np.isin(plate, [int(code) for code in PLATE_UNIONS[region]])
-                values[region] = (area[own].sum(), np.average(ray[own], weights=area[own]))
-            yield length, values, frame.has_short_shaft
+    rng = np.random.default_rng(number)
+    pose = random_pose(rng, max_angle_deg=20.0, max_shift_mm=MAX_CUT_SHIFT_MM)
+    middle = found.surface.vertices[inside].mean(axis=0)
+    points = (found.surface.vertices - middle) @ pose.rotation.T
+    end_mm = np.full(len(points), top_mm + rng.uniform(-MAX_CUT_SHIFT_MM, MAX_CUT_SHIFT_MM))
+    if number % 2:
+        end_mm += 2.5 * np.sin(points[:, 0] / 2.5) + 2.5 * np.sin(points[:, 1] / 3.0)
+    kept = points[:, 2] < end_mm
+    normals = fields["normals"] @ pose.rotation.T
+    frame = femur_frame(points[kept], normals[kept], area[kept], inside[kept])
+    lines = None if frame is None else femur_lines(frame.coordinates(points[kept]), 0.75)
+    if frame is None or lines is None:
+        raise SystemExit("no frame")
+    seen = frame.axes @ pose.rotation @ axes.T  # rows: its axes along those of the bone
+    turn = np.arctan2([seen[0, 1], seen[0, 2], seen[2, 1]], [seen[0, 0], seen[0, 0], seen[2, 2]])
+    shares = soft_shares(lines, frame.coordinates(points), area * inside)
+    values = [(share.sum(), share @ ray / share.sum()) for share in shares]
+    return np.rad2deg(turn), np.array(values), frame.has_short_shaft
+
+
+def soft_shares(lines: FemurLines, coordinates: np.ndarray, area: np.ndarray) -> list[np.ndarray]:
+    """Area of every vertex in each of `FEMORAL`; one on a border belongs to both of its sides."""
+    x, y, z = coordinates.T
+    behind = np.clip(0.5 + (y - lines.notch_y_mm) / BORDER_MM, 0.0, 1.0)
+    shares = {"TrF": area * (1.0 - behind)}
+    ends = {"MF": lines.medial_end_mm, "LF": lines.lateral_end_mm}
+    for plate, (end_mm, height_mm) in ends.items():
+        side = (x > lines.notch_x_mm) == (plate == "MF")
+        split_mm = lines.notch_y_mm + lines.fraction * (end_mm - lines.notch_y_mm)
+        back = np.clip(0.5 + (y - split_mm) / BORDER_MM, 0.0, 1.0)
+        back = np.where(z > height_mm, 1.0, back)
+        shares[f"c{plate}"] = area * behind * side * (1.0 - back)
+        shares[f"p{plate}"] = area * behind * side * back
+    return [shares[region] for region in FEMORAL]
+
+
+def surfaces(paths: list[Path], poses: int) -> None:
+    """Tables of the femora turned and cut, and the worst of the real ones."""
+    worst: dict[float, list[np.ndarray]] = {top_mm: [] for top_mm in TOPS_MM}
+    for path in paths or [None]:
+        found = femur_of(path)
+        axes = np.eye(3) if path is None or found.frame is None else found.frame.axes
+        print(f"\n{path.name if path else 'phantom'}, {poses} poses")
+        print("top mm  flagged   turns, deg       plate: tAB range %, SD %, mean range µm")
+        for top_mm in TOPS_MM:
+            some = [one_cut(found, axes, number, top_mm) for number in range(poses)]
+            turns = np.array([turn for turn, _, _ in some])
+            values = np.array([value for _, value, _ in some])
+            tab = 100.0 * values[..., 0] / values[..., 0].mean(axis=0)
+            row = np.stack([np.ptp(tab, axis=0), tab.std(axis=0, ddof=1)], axis=1)
+            row = np.column_stack([row, 1e3 * np.ptp(values[..., 1], axis=0)])
+            worst[top_mm].append(row)
+            cells = "  ".join(
+                f"{r} {v[0]:.2f} {v[1]:.2f} {v[2]:.0f}" for r, v in zip(FEMORAL, row, strict=True)
+            )
+            largest = " ".join(f"{t:.2f}" for t in np.abs(turns).max(axis=0))
+            print(f"{top_mm:5g} {sum(f for _, _, f in some):7d}   {largest}   {cells}", flush=True)
+    print("\nrange of tAB %, its SD, range of the mean µm: median, then worst of the femora")
+    for top_mm, rows in worst.items():
+        median, most = np.median(rows, axis=0), np.max(rows, axis=0)
+        for region, a, b in zip(FEMORAL, median, most, strict=True):
+            print(f"{top_mm:5g} {region:4}" + (6 * "{:8.2f}").format(*a, *b))
 
 
 def ranges(values: np.ndarray) -> tuple[float, float]:
@@ -166,31 +236,18 @@ def report(
     return table
 
 
-def summary(tables: dict[str, dict[str, dict[str, tuple[float, float]]]]) -> None:
-    """Print mean and worst ranges over knees."""
-    print(
-        f"\n{len(tables)} knees: range of tAB % and of the mean µm: mean, then worst of the knees"
-    )
-    for region in FEMORAL:
-        for group in ("all", "whole", "short"):
-            some = np.array([table[region][group] for table in tables.values()])
-            cells = [*some.mean(axis=0), *some.max(axis=0)]
-            print(f"{region:4} {group:5}" + "{:7.2f} {:7.1f} {:7.2f} {:7.1f}".format(*cells))
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("labels", type=Path, nargs="*", help="label maps; none: the phantom")
     parser.add_argument("--kind", choices=("soft", "hard"), default="soft")
     parser.add_argument("--grids", choices=GRIDS, nargs="+", default=list(GRIDS))
-    parser.add_argument("--poses", type=int, default=6, choices=range(1, len(TURNS)))
+    parser.add_argument("--poses", type=int, default=None, help="6, on surfaces 30")
     parser.add_argument("--surfaces", action="store_true", help="turn and cut the femur alone")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     if options.surfaces:
-        every = {p.name: report(p.name, list(cuts(p, options.poses))) for p in options.labels}
-        summary(every)
+        surfaces(options.labels, options.poses or 30)
         return
     knees: dict[str, tuple[Scan, np.ndarray]] = {}
     for path in options.labels:
@@ -201,7 +258,7 @@ def main() -> None:
     for name, (scan, centre_mm) in knees.items():
         for grid in options.grids:
             title = f"{name}, {options.kind}, {grid}"
-            found = list(scans(scan, centre_mm, grid, options.poses, options.kind == "hard"))
+            found = list(scans(scan, centre_mm, grid, options.poses or 6, options.kind == "hard"))
             tables[title] = report(title, found)
     if options.json:
         options.json.write_text(json.dumps(tables, indent=1))

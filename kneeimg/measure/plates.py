@@ -24,7 +24,7 @@ _CORNER_DEG = 30.0
 _BIN_MM = 1.0
 #: Half width of the strip around the middle of the notch in which its edge is looked for, mm.
 _STRIP_MM = 3.0
-#: How much a point counts falls by 1/e for this much less reach than the furthest one beside it, mm.
+#: A point this much short of the furthest one beside it counts 1/e as much, mm.
 _EDGE_DEPTH_MM = 0.25
 
 

@@ -28,9 +28,12 @@ _SHAFT_FROM, _SHAFT_LEAST_MM = 0.60, 1.0
 FACING = 0.70
 #: Steeper normals belong to the cut end of the bone, or to the condyles.
 _WALL_COSINE = 0.60
-#: No wall is read this near to its end, mm: where the label ends inside the view its end is closed
-#: and rounded; where the view ends the wall is open, and smoothing has seen its last slices twice.
-CUT_END_MM, _OPEN_END_MM, _CAP_COSINE = 4.0, 2.5, 0.7
+#: No wall is read this near to its end, where smoothing has seen its last slices twice, mm.
+END_MM = 2.5
+#: A femur flares less the higher up. Where the flare grows by this much over its least, in rows of
+#: this height, the label tapers or is closed towards its end: no wall. It does so over this length
+#: at most, degrees and mm (seen: 11 mm).
+_TAPER_DEG, _ROW_MM, _TAPER_MM = 1.5, 2.0, 14.0
 #: Each wall is whole up to the height that all sectors of its middle reach; its edges, where it
 #: turns to the sides, are missing at some height in some knees.
 _SECTORS, _MIDDLE_DEG = 4, 32.0
@@ -40,7 +43,7 @@ _LEAST = 30
 #: Upper ends in widths, and how much further forward the piece below leans than that below `TOP`,
 #: degrees (mean of 26 label maps of 17 femora).
 LEAN_TOPS = (0.50, 0.54, 0.58, 0.62, 0.66, 0.70, 0.74, 0.78, 0.82, 0.86, 0.90, 0.93, 0.96)
-LEANS_DEG = (6.3, 5.3, 3.9, 3.1, 3.2, 3.9, 4.1, 3.7, 3.0, 2.0, 1.0, 0.4, 0.0)
+LEANS_DEG = (6.2, 5.0, 3.5, 2.8, 3.1, 3.8, 4.1, 3.7, 3.0, 2.0, 1.0, 0.4, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,8 @@ def shaft_lean(
     if min(np.count_nonzero(side) for side in sides) < _LEAST:
         return None
     end_mm = min(_whole_up_to_mm(out[side], height_mm[side]) for side in sides)
-    highest = points_mm[:, 2] - points_mm[:, 2].min() > end_mm - CUT_END_MM
-    is_closed = np.count_nonzero(normals[highest, 2] > _CAP_COSINE) >= _LEAST
-    top = min((end_mm - (CUT_END_MM if is_closed else _OPEN_END_MM)) / width_mm, TOP)
+    end_mm = _without_taper_mm(out, height_mm, area_mm2, sides, end_mm, _SHAFT_FROM * width_mm)
+    top = min((end_mm - END_MM) / width_mm, TOP)
     if top < LOWEST_TOP:
         return None
     low = max(top - float(np.interp(top, _PIECE_TOPS, _PIECES)), _LOWEST)
@@ -115,3 +117,29 @@ def _whole_up_to_mm(out: FloatArray, height_mm: FloatArray) -> float:
     ends = np.zeros(_SECTORS)
     np.maximum.at(ends, sector[middle], height_mm[middle])
     return float(ends.min())
+
+
+def _without_taper_mm(
+    out: FloatArray,
+    height_mm: FloatArray,
+    area_mm2: FloatArray,
+    sides: list[NDArray[np.bool_]],
+    end_mm: float,
+    from_mm: float,
+) -> float:
+    """The end of the walls, or the height from which the label tapers towards it."""
+    count = int(min(end_mm - from_mm, _TAPER_MM) // _ROW_MM)
+    if count < 2:
+        return end_mm
+    row = np.floor((end_mm - height_mm) / _ROW_MM).astype(np.int64)  # 0 ends at the end
+    flare_deg = np.zeros(count)
+    for side in sides:
+        some = np.flatnonzero(side & (row >= 0) & (row < count))
+        up, level = (
+            np.bincount(row[some], area_mm2[some] * part[some], count)
+            for part in (out[:, 2], np.abs(out[:, 1]))
+        )
+        flare_deg += 0.5 * np.rad2deg(np.arctan2(up, level))
+    least = int(flare_deg.argmin())
+    tapering = np.flatnonzero(flare_deg[: least + 1] <= flare_deg[least] + _TAPER_DEG)[0]
+    return end_mm - float(tapering) * _ROW_MM

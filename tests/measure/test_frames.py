@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,16 @@ from kneeimg.core.anatomy import Bone, Side
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
+from kneeimg.io.label_maps import read_label_map
+from kneeimg.io.label_schemes import load_scheme
+from kneeimg.measure.bones import measure_bone
+from kneeimg.measure.canonical import canonical_knee
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.plates import femur_lines
 from kneeimg.phantoms.grids import demo_grid, random_pose, slice_grid
 from kneeimg.phantoms.knee import KneePhantom
+from kneeimg.settings.morphometry import MorphometrySettings
 
 PHANTOM = KneePhantom(Side.RIGHT)
 #: 140 mm along the leg, as in the OAI scans, in fewer voxels.
@@ -94,6 +100,78 @@ def test_a_ragged_cut_of_the_shaft_hardly_turns_it(knee: KneeMorphometry) -> Non
     assert angle_deg(frame_of(surface).axes[2], frame_of(kept).axes[2]) < 1.0
 
 
+@pytest.fixture(scope="module")
+def tall_femur() -> Surface:
+    """The phantom's femur with more shaft than any view shows."""
+    grid = slice_grid("sagittal", (1.0, 0.8, 0.8), (84, 180, 100), centre_mm=(0, 0, 20))
+    canonical = canonical_knee(PHANTOM.label_map(grid), Side.RIGHT)
+    found = measure_bone(canonical, Bone.FEMUR, MorphometrySettings())
+    assert found is not None
+    return found.surface
+
+
+def seen(
+    surface: Surface, seed: int, top_mm: float, ragged: bool
+) -> tuple[np.ndarray, BoneFrame, dict[int, float]]:
+    """Turn of a femur in a pose within 20 degrees, its frame from what lies less than `top_mm`
+    above the middle of its joint surface, and plate to area."""
+    fields, inside = surface.fields, surface.fields["plate"] > 0
+    rng = np.random.default_rng(seed)
+    pose = random_pose(rng, max_angle_deg=20.0)
+    middle = surface.vertices[inside].mean(axis=0)
+    points = (surface.vertices - middle) @ pose.rotation.T
+    end_mm = np.full(len(points), top_mm + rng.uniform(-3.0, 3.0))
+    if ragged:
+        end_mm += 2.5 * np.sin(points[:, 0] / 2.5) + 2.5 * np.sin(points[:, 1] / 3.0)
+    kept = points[:, 2] < end_mm
+    normals, area = fields["normals"] @ pose.rotation.T, fields["area_mm2"]
+    frame = femur_frame(points[kept], normals[kept], area[kept], inside[kept])
+    assert frame is not None
+    lines = femur_lines(frame.coordinates(points[kept]), 0.75)
+    assert lines is not None
+    plate = np.where(inside, lines.plate_of(frame.coordinates(points)), 0)
+    return pose.rotation, frame, {int(p): float(area[plate == p].sum()) for p in np.unique(plate)}
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize(
+    "top_mm, limit_deg, limit_pct", [(90.0, 0.7, 2.0), (60.0, 0.7, 2.0), (54.0, 2.0, 3.5)]
+)
+def test_any_pose_and_any_cut_keep_the_regions(
+    top_mm: float, limit_deg: float, limit_pct: float, ragged: bool, tall_femur: Surface
+) -> None:
+    """140 mm of view (about 60 mm above the middle of the joint surface), 30 mm more, 6 mm less.
+
+    Lower down the phantom flares more abruptly than real femora.
+    """
+    areas = []
+    for seed in range(8):
+        turn, frame, area = seen(tall_femur, seed, top_mm, ragged)
+        areas.append(area)
+        for axis in range(3):
+            assert angle_deg(frame.axes[axis], turn[:, axis]) < limit_deg, (seed, axis)
+    for plate in areas[0]:
+        values = np.array([area[plate] for area in areas])
+        assert 100.0 * np.ptp(values) < limit_pct * values.mean(), plate
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["P02_M00", "P14_M00"])
+def test_real_femora_keep_their_frame_when_cut(name: str, real_data: Path) -> None:
+    path = real_data / "mri" / "labels" / f"{name}.nii.gz"
+    canonical = canonical_knee(read_label_map(path, load_scheme("knee-v1")), Side.RIGHT)
+    found = measure_bone(canonical, Bone.FEMUR, MorphometrySettings())
+    assert found is not None
+    whole = found.frame
+    assert whole is not None
+    for seed in range(4):
+        for top_mm, limit_deg in ((65.0, 1.0), (50.0, 2.5)):
+            turn, frame, _ = seen(found.surface, seed, top_mm, ragged=True)
+            assert frame.shaft_mm < whole.shaft_mm - 1.0
+            assert angle_deg(turn @ whole.axes[2], frame.axes[2]) < limit_deg
+
+
 def test_a_short_shaft_is_flagged() -> None:
     full = PHANTOM.label_map(demo_grid(), hard=True)
     labels = full.labels.copy()
@@ -108,7 +186,7 @@ def test_a_short_shaft_is_flagged() -> None:
 
 
 def test_without_a_shaft_the_scanner_stands_in(knee: KneeMorphometry) -> None:
-    frame = frame_of(knee.surfaces[Bone.FEMUR], top_mm=5.0)
+    frame = frame_of(knee.surfaces[Bone.FEMUR], top_mm=-4.0)
     assert frame.shaft_mm == 0.0
     assert frame.has_short_shaft
     assert angle_deg(frame.axes[2], np.array([0, 0, 1.0])) < 1.0
