@@ -11,7 +11,7 @@ from kneeimg.core.anatomy import PLATE_BONES, PLATE_UNIONS, Bone, Plate, VertexS
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
-from kneeimg.measure.surfaces import connected_parts
+from kneeimg.geometry.meshes import connected_parts
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]

@@ -20,8 +20,8 @@ from scipy.spatial.distance import cdist
 from kneeimg.core.anatomy import Plate
 from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
+from kneeimg.geometry.meshes import connected_parts
 from kneeimg.measure.plate_fit import Laid, lay_on, one_per_cube
-from kneeimg.measure.surfaces import connected_parts
 from kneeimg.settings.plate_model import PlateModelSettings
 
 FloatArray = NDArray[np.float64]

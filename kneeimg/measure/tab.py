@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Plate, VertexState
 from kneeimg.core.surface import Surface
-from kneeimg.measure.surfaces import connected_parts
+from kneeimg.geometry.meshes import connected_parts
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]

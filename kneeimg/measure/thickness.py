@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.geometry.affines import linear_map, spacing_of
+from kneeimg.geometry.meshes import smooth_over_mesh, vertex_area_vectors
 from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.surfaces import (
     Field,
     LevelSets,
     Mesh,
     sample,
-    smooth_over_mesh,
-    vertex_area_vectors,
 )
 from kneeimg.settings.morphometry import MorphometrySettings
 

@@ -17,7 +17,7 @@ def test_it_is_what_scipy_computes(
     dtype: type, shape: tuple[int, int, int], planes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PIECE", planes * shape[1] * shape[2])
-    volume = (np.random.default_rng(1).random(shape) * 3).astype(dtype)
+    volume: np.ndarray = (np.random.default_rng(1).random(shape) * 3).astype(dtype)
     sigma = (1.7, 0.4, 2.6)
     expected = gaussian_filter(volume, sigma, mode="nearest", truncate=3.0, output=np.float64)
     smooth = gaussian(volume, sigma, truncate=3.0)

@@ -10,11 +10,9 @@ from kneeimg.geometry.rigid import rotation
 from kneeimg.measure.cavities import close_cavities
 from kneeimg.measure.surfaces import (
     _block_mean,
-    connected_parts,
     gradient_normals,
     mesh_level_set,
     sample,
-    smooth_over_mesh,
 )
 
 STRETCHED = from_linear(rotation([1, 2, 2], 20.0) @ np.diag([2.5, 0.4, 0.5]), [3.0, -2.0, 8.0])
@@ -66,27 +64,6 @@ def test_sampling_is_exact_for_a_trilinear_field_and_nan_outside() -> None:
     got = sample(field, points)
     assert got[:2] == pytest.approx(expected[:2], rel=1e-6)
     assert np.isnan(got[2:]).all()
-
-
-def test_smoothing_over_a_mesh_keeps_a_constant() -> None:
-    faces = np.array([[0, 1, 2], [1, 3, 2]])
-    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
-    values = np.full((4, 3), 2.5)
-    assert smooth_over_mesh(values, faces, 1.0, vertices) == pytest.approx(values)
-
-
-def test_parts_are_joined_by_edges_between_kept_vertices_only() -> None:
-    faces = np.array([[0, 1, 2], [2, 3, 4], [5, 6, 7], [7, 8, 0]])
-    whole = connected_parts(faces, 10)
-    assert len(set(whole[:9])) == 1
-    assert whole[9] != whole[0]
-    keep = np.ones(10, dtype=bool)
-    keep[[2, 7]] = False
-    parts = connected_parts(faces, 10, keep)
-    groups = [{0, 1, 8}, {3, 4}, {5, 6}, {9}]
-    assert [len({int(parts[n]) for n in group}) for group in groups] == [1, 1, 1, 1]
-    assert len({int(parts[min(group)]) for group in groups}) == 4
-    assert parts[2] == parts[7] == parts.max()
 
 
 @pytest.mark.parametrize("soft", [False, True])
