@@ -68,6 +68,7 @@ LARGE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patches, tolerance_mm2", [(SMALL, 2.0), (LARGE, 6.0)])
 def test_lost_area_is_found_and_bone_area_kept(
     patches: tuple[DenudedPatch, ...], tolerance_mm2: float
@@ -87,6 +88,7 @@ def test_lost_area_is_found_and_bone_area_kept(
         assert change == pytest.approx(true, abs=0.020), plate
 
 
+@pytest.mark.slow
 def test_forth_and_back_are_opposite() -> None:
     """Loss at the rim forth, the same bone covered again back: neither sign is favoured."""
     forth = compared(visit(), visit(LARGE, moved=True))
