@@ -1,8 +1,8 @@
 """How the femoral shaft leans in its sagittal plane, from as much of its wall as a scan shows.
 
 Above the condyles the femur flares, behind more than in front, so a piece of its wall points
-another way the lower it lies. What is read is therefore always the same piece, `PIECE` widths of
-the condyles long, whose upper end is `TOP` widths above the distal end. A shorter view shows a
+another way the lower it lies. What is read is therefore always the same piece, a tenth of the width
+of the condyles long, whose upper end is `TOP` widths above the distal end. A shorter view shows a
 lower piece, told how such a piece leans against the upper one in the mean of real femora
 (`LEANS_DEG`, made by `scripts/fit_shaft_table.py`).
 """
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-#: Upper end and length of the piece of wall that is read, in widths of the condyles. An OAI view
-#: (140 mm) shows that much of a femur of 75 mm in any pose; higher up the wall is straighter.
+#: Upper end of the piece of wall that is read, in widths of the condyles, and its length by its
+#: upper end: low down femora differ more, and a longer piece tells more. An OAI view (140 mm) shows
+#: nearly all of the upper piece of a femur of 75 mm in any pose.
 TOP, _PIECE_TOPS, _PIECES = 0.96, (0.64, 0.80), (0.16, 0.10)
 #: The lowest upper end that still tells a direction, and the lowest wall that is read.
 LOWEST_TOP, _LOWEST = 0.48, 0.38
@@ -41,7 +42,7 @@ _SECTORS, _MIDDLE_DEG = 4, 32.0
 _LEAST = 30
 
 #: Upper ends in widths, and how much further forward the piece below leans than that below `TOP`,
-#: degrees (mean of 26 label maps of 17 femora).
+#: degrees (mean of the label maps of 24 people, two visits each, that show the whole piece).
 LEAN_TOPS = (0.50, 0.54, 0.58, 0.62, 0.66, 0.70, 0.74, 0.78, 0.82, 0.86, 0.90, 0.93, 0.96)
 LEANS_DEG = (6.2, 5.0, 3.5, 2.8, 3.1, 3.8, 4.1, 3.7, 3.0, 2.0, 1.0, 0.4, 0.0)
 
