@@ -74,6 +74,7 @@ def read_film(row: Row) -> Radiograph:
 def source_hash() -> str:
     """Of everything that decides where a margin lies."""
     paths = [*(_ROOT / "kneeimg/segment/film").glob("*"), _ROOT / "kneeimg/settings/film.py"]
+    paths += (_ROOT / "models/film_frame").glob("*.npz")
     text = b"".join(path.read_bytes() for path in sorted(paths) if path.is_file())
     return hashlib.sha256(text).hexdigest()[:12]
 
