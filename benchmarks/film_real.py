@@ -74,6 +74,7 @@ def read_film(row: Row) -> Radiograph:
 def source_hash() -> str:
     """Of everything that decides where a margin lies."""
     paths = [*(_ROOT / "kneeimg/segment/film").glob("*"), _ROOT / "kneeimg/settings/film.py"]
+    paths += (_ROOT / "models/film_frame").glob("*.npz")
     text = b"".join(path.read_bytes() for path in sorted(paths) if path.is_file())
     return hashlib.sha256(text).hexdigest()[:12]
 
@@ -242,6 +243,7 @@ def _score_landmarks(kept: list[Any]) -> None:
         values = np.hstack([central, inner])[:, k]
         print(f"  {mark} {compartment} {bone}: ", end="")
         print(f"{np.median(values):.2f} / {np.percentile(values, 90):.2f} px")
+    _score_width(kept)
     own = np.array([medial_minimum(m)[0] for _, _, m in kept])
     drawn = np.array([landmark_minimum(row) for row, _, _ in kept])
     ok = np.isfinite(own)
@@ -255,6 +257,19 @@ def _score_landmarks(kept: list[Any]) -> None:
     print(f"a central landmark over {_WRONG_PX} px off: {(worst > _WRONG_PX).sum()}, ", end="")
     print(f"of them without a flag {len(silent)}: ", end="")
     print(", ".join(f"{Path(kept[k][0]['file']).stem} {worst[k]:.0f}" for k in silent))
+
+
+def _score_width(kept: list[Any]) -> None:
+    """Femoral width against the distance of the outermost landmarks of both condyles."""
+    outer = [np.linalg.norm(landmark(row, "F6") - landmark(row, "F0")) for row, _, _ in kept]
+    ratio = np.array([joint_frame(m).width for _, _, m in kept]) / np.array(outer)
+    code = str(ReasonCode.WIDTH_UNCERTAIN)
+    doubted = np.array([code in {f[0] for f in out["findings"]} for _, out, _ in kept])
+    for name, these in (("not doubted", ~doubted), ("WIDTH_UNCERTAIN", doubted)):
+        if these.sum() > 1:
+            spread = 100 * ratio[these].std(ddof=1) / np.median(ratio)
+            print(f"width / outer landmarks, {name} ({these.sum()}): ", end="")
+            print(f"median {np.median(ratio[these]):.3f}, SD {spread:.1f} %")
 
 
 def score_masks(rows: list[Row], cache: Path) -> None:

@@ -63,6 +63,10 @@ PROOFS = {
         "test_a_second_search_that_ends_elsewhere_refuses",
     ),
     "MARGIN_UNCERTAIN": ("measure/test_joint_space.py", "test_unsure_margins_are_flagged"),
+    "WIDTH_UNCERTAIN": (
+        "segment/test_film_frame_check.py",
+        "test_an_edge_beside_the_bone_is_flagged",
+    ),
     "COARSE_PIXELS": ("measure/test_kl_features.py", "test_coarse_pixels_show_no_trabeculae"),
     "KL_UNCERTAIN": ("measure/test_kl_model.py", "test_flat_probabilities_are_uncertain"),
     "KL_OUT_OF_RANGE": (

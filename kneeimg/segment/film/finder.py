@@ -23,6 +23,7 @@ from kneeimg.segment.film.closed import close_joint
 from kneeimg.segment.film.consistency import Search, check_consistent, frame_limits
 from kneeimg.segment.film.edges import expected_edge, trace_edge
 from kneeimg.segment.film.fibula import check_fibula, side_from_fibula
+from kneeimg.segment.film.frame_check import check_frame
 from kneeimg.segment.film.knees import choose_view, medial_on_left, polarity_finding
 from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.metal import check_metal
@@ -63,7 +64,7 @@ def find_margins(
     -------
     JointMargins
         In pixels of `radiograph`, with what was noticed (INVERTED_POLARITY, OBJECT_IN_VIEW,
-        BONE_ON_BONE, MARGIN_UNCERTAIN) in `findings`.
+        BONE_ON_BONE, MARGIN_UNCERTAIN, WIDTH_UNCERTAIN) in `findings`.
 
     Raises
     ------
@@ -139,6 +140,7 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
     others = [Search(before.pairs, before.film.pose), *seen.rivals()]
     frame = frame_limits(lines, pose)
     findings += check_consistent(seen.film.pose, lines.femur, lines.tibia, others, frame)
+    findings += check_frame(image, lines)
     rims = find_rims(seen.film, lines.femur, lines.tibia)
     return replace(
         lines,
