@@ -28,7 +28,7 @@ from scipy.spatial import cKDTree
 
 from kneeimg.core.anatomy import Bone, Side
 from kneeimg.core.surface import RigidTransform, Surface
-from kneeimg.geometry.closest import vertex_normals
+from kneeimg.geometry.meshes import vertex_normals
 from kneeimg.geometry.rigid import rotation
 from kneeimg.longitudinal.bone_patch import joint_patch
 from kneeimg.longitudinal.registration import register_bone

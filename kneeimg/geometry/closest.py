@@ -204,21 +204,3 @@ class MeshIndex:
             distance[won], weights[won] = gap[better], candidate[better]
             face[won] = near[won, rank]
         return distance, face, weights
-
-
-def vertex_normals(vertices_mm: FloatArray, faces: IntArray) -> FloatArray:
-    """(V, 3) unit normals at the vertices, area-weighted over the triangles that meet there.
-
-    Points outward for counter-clockwise triangles; a vertex without triangles gets (0, 0, 0).
-    """
-    corners = vertices_mm[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros_like(vertices_mm)
-    for axis in range(3):
-        for corner in range(3):
-            total[:, axis] += np.bincount(
-                faces[:, corner], weights=normal[:, axis], minlength=len(vertices_mm)
-            )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    unit: FloatArray = total / np.where(length > 0, length, 1.0)
-    return unit

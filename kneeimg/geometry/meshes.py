@@ -18,6 +18,31 @@ _TRIANGLES = 1 << 14
 
 def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
     """(V, 3) mm²: a third of the area vector of every triangle around each vertex."""
+    result: FloatArray = corner_sums(faces, len(vertices)) @ _thirds(vertices, faces)
+    return result
+
+
+def vertex_areas(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
+    """(V,) mm²: a third of the area of every triangle around each vertex."""
+    thirds = _thirds(vertices, faces)
+    areas = np.sqrt(np.einsum("fx,fx->f", thirds, thirds))
+    result: FloatArray = corner_sums(faces, len(vertices)) @ areas
+    return result
+
+
+def vertex_normals(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
+    """(V, 3) unit normals at the vertices, area-weighted over the triangles that meet there.
+
+    Points outward for counter-clockwise triangles; a vertex without triangles gets (0, 0, 0).
+    """
+    total = vertex_area_vectors(vertices, faces)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    unit: FloatArray = total / np.where(length > 0, length, 1.0)
+    return unit
+
+
+def _thirds(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
+    """(F, 3) mm²: a third of the area vector of each triangle."""
     vectors = np.empty((len(faces), 3))
     columns = [np.ascontiguousarray(column) for column in vertices.T]
 
@@ -25,8 +50,7 @@ def vertex_area_vectors(vertices: FloatArray, faces: NDArray[np.int64]) -> Float
         _area_vectors(columns, faces[piece], vectors[piece])
 
     in_pieces(fill, len(faces), _TRIANGLES)
-    result: FloatArray = corner_sums(faces, len(vertices)) @ vectors
-    return result
+    return vectors
 
 
 def _area_vectors(columns: list[FloatArray], faces: NDArray[np.int64], out: FloatArray) -> None:

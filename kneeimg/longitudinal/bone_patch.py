@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
 from kneeimg.core.surface import Surface
-from kneeimg.geometry.closest import vertex_normals
+from kneeimg.geometry.meshes import vertex_areas, vertex_normals
 
 FloatArray = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def joint_patch(surface: Surface, reach_mm: float, smoothing_mm: float) -> Patch
     corners = surface.faces.T
     used, faces = _compact(surface.faces[near[corners[0]] & near[corners[1]] & near[corners[2]]])
     vertices, normals = _smoothed(surface.vertices[used], faces, smoothing_mm)
-    area = _vertex_area(vertices, faces)
+    area = vertex_areas(vertices, faces)
     return Patch(vertices, faces, normals, area, joint[used], distance[used] <= reach_mm)
 
 
@@ -113,14 +113,6 @@ def _cells(points: FloatArray, size_mm: float = 2.0) -> tuple[FloatArray, NDArra
     keys = np.ravel_multi_index(tuple((index - low).T), tuple(index.max(axis=0) - low + 1))
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     return index[first].astype(np.float64) * size_mm, number.astype(np.int64)
-
-
-def _vertex_area(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
-    corners = vertices[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    third = np.sqrt(np.einsum("fx,fx->f", normal, normal)) / 6.0
-    area = np.bincount(faces.ravel(), weights=np.repeat(third, 3), minlength=len(vertices))
-    return area.astype(np.float64)
 
 
 def _smoothed(

@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 
 from kneeimg.core.anatomy import Plate
 from kneeimg.core.surface import RigidTransform, Surface
+from kneeimg.geometry.meshes import connected_parts
 from kneeimg.longitudinal.reading import read_at
-from kneeimg.measure.surfaces import connected_parts
 from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kneeimg.geometry.closest import MeshIndex, triangle_weights, vertex_normals
+from kneeimg.geometry.closest import MeshIndex, triangle_weights
 
 CORNERS = np.array([[0.0, 0, 0], [2, 0, 0], [0, 2, 0]])
 
@@ -51,9 +51,3 @@ def test_no_query_and_no_triangle() -> None:
     assert [len(part) for part in index.closest(np.zeros((0, 3)))] == [0, 0, 0]
     with pytest.raises(ValueError, match="without triangles"):
         MeshIndex(CORNERS, np.zeros((0, 3), dtype=np.int64))
-
-
-def test_normals_point_outward_and_lone_vertices_have_none() -> None:
-    vertices = np.vstack([CORNERS, [[7.0, 7, 7]]])
-    normals = vertex_normals(vertices, np.array([[0, 1, 2]]))
-    np.testing.assert_allclose(normals, [[0, 0, 1]] * 3 + [[0, 0, 0]])

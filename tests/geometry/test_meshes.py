@@ -8,7 +8,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kneeimg.geometry import meshes
-from kneeimg.geometry.meshes import connected_parts, smooth_over_mesh, vertex_area_vectors
+from kneeimg.geometry.meshes import (
+    connected_parts,
+    smooth_over_mesh,
+    vertex_area_vectors,
+    vertex_areas,
+    vertex_normals,
+)
 
 
 def test_smoothing_over_a_mesh_keeps_a_constant() -> None:
@@ -75,3 +81,16 @@ def test_one_round_of_smoothing_mixes_neighbours_and_a_sixth_of_the_own_value() 
     weights += np.diag(weights.sum(axis=1) / 6.0)
     expected = weights @ values / weights.sum(axis=1, keepdims=True)
     assert smooth_over_mesh(values, faces, 0.6, vertices) == pytest.approx(expected)
+
+
+def test_normals_point_outward_and_lone_vertices_have_none() -> None:
+    vertices = np.array([[0.0, 0, 0], [4, 0, 0], [0, 3, 0], [7, 7, 7]])
+    normals = vertex_normals(vertices, np.array([[0, 1, 2]]))
+    np.testing.assert_allclose(normals, [[0, 0, 1]] * 3 + [[0, 0, 0]])
+
+
+def test_areas_add_up_to_the_surface_also_where_it_folds() -> None:
+    # two triangles of 6 and 2 mm² back to back: their vectors cancel, their areas do not
+    vertices = np.array([[0.0, 0, 0], [4, 0, 0], [0, 3, 0], [0, 1, 0]])
+    faces = np.array([[0, 1, 2], [0, 3, 1]])
+    assert vertex_areas(vertices, faces) == pytest.approx([8 / 3, 8 / 3, 2.0, 2 / 3])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kneeimg.core.surface import RigidTransform, Surface
 from kneeimg.errors import ReasonCode, RegistrationError
-from kneeimg.geometry.closest import vertex_normals
+from kneeimg.geometry.meshes import vertex_normals
 from kneeimg.geometry.rigid import rotation, rotation_angle_deg
 from kneeimg.longitudinal.registration import register_bone
 from kneeimg.settings.registration import RegistrationSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kneeimg.report.figures.render import see, vertex_normals
+from kneeimg.geometry.meshes import vertex_normals
+from kneeimg.report.figures.render import see
 
 SQUARE = np.array([[2.0, 3.0, 0.0], [12.0, 3.0, 0.0], [12.0, 9.0, 0.0], [2.0, 9.0, 0.0]])
 SQUARE_FACES = np.array([[0, 1, 2], [0, 2, 3]])

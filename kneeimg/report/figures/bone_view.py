@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Bone
 from kneeimg.core.surface import Surface
+from kneeimg.geometry.meshes import vertex_normals
 from kneeimg.report import palette
 from kneeimg.report.figures.canvas import Plane
 from kneeimg.report.figures.paint import OVERSAMPLING, Colours, Painter, inside_plates, rgb
-from kneeimg.report.figures.render import Seen, see, vertex_normals
+from kneeimg.report.figures.render import Seen, see
 
 _MARGIN_MM = 7.0
 _LIGHT = np.array([-0.30, 0.38, 0.87], dtype=np.float32)  # from the upper left, picture coordinates

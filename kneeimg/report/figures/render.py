@@ -169,17 +169,3 @@ def _inside(
     face = np.broadcast_to(group[:, None], inside.shape)
     pixel = row * columns + column
     return pixel[inside], depth[inside], face[inside], weight_b[inside], weight_c[inside]
-
-
-def vertex_normals(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(V, 3) unit normals, each the area-weighted mean over the faces around the vertex."""
-    a, b, c = (vertices[faces[:, n]] for n in range(3))
-    face_normal = np.cross(b - a, c - a)
-    normal = np.zeros_like(vertices)
-    for axis in range(3):
-        share = np.ascontiguousarray(face_normal[:, axis])
-        for corner in range(3):
-            normal[:, axis] += np.bincount(faces[:, corner], share, minlength=len(vertices))
-    length = np.linalg.norm(normal, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = normal / np.where(length > 0, length, 1.0)
-    return unit
