@@ -44,8 +44,8 @@ class BoneFrame:
     ----------
     axes : (3, 3) rows are the unit vectors medial, posterior, proximal in local mm.
     origin_mm : (3,) centre of the cartilage-bearing bone, local mm.
-    shaft_mm : Length of shaft in view (from 0.60 widths of the condyles up); 0 when the scanner's +z stood in, NaN
-        on a bone whose frame needs no shaft.
+    shaft_mm : Length of shaft in view (from 0.60 widths of the condyles up); 0 when the scanner's
+        +z stood in, NaN on a bone whose frame needs no shaft.
     """
 
     axes: FloatArray
