@@ -179,7 +179,8 @@ def soft_shares(lines: FemurLines, coordinates: np.ndarray, area: np.ndarray) ->
 def surfaces(paths: list[Path], poses: int) -> None:
     """Tables of the femora turned and cut, and the worst of the real ones."""
     worst: dict[float, list[np.ndarray]] = {top_mm: [] for top_mm in TOPS_MM}
-    for path in paths or [None]:
+    every: list[Path | None] = [*paths] or [None]
+    for path in every:
         found = femur_of(path)
         axes = np.eye(3) if path is None or found.frame is None else found.frame.axes
         print(f"\n{path.name if path else 'phantom'}, {poses} poses")

@@ -14,12 +14,16 @@ LEAN_DEG = 4.0
 Wall = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def wall(flare_deg: float = 6.0) -> Wall:
-    """An open tube whose walls all lean outwards downwards, above a lowest point of condyles."""
+def wall(flare_deg: float = 6.0, bend_deg: float = 0.0) -> Wall:
+    """An open tube whose walls all lean outwards downwards, above a lowest point of condyles.
+
+    The flare grows by `bend_deg` over 20 mm downwards.
+    """
     height, angle = np.meshgrid(np.arange(26.0, 96.0, 0.4), np.arange(-180.0, 180.0, 2.0) + 1.0)
     height, angle = height.ravel(), np.deg2rad(angle.ravel())
-    out, flare = np.stack([np.cos(angle), np.sin(angle)], axis=1), np.deg2rad(flare_deg)
-    normals = np.column_stack([np.cos(flare) * out, np.full(len(out), np.sin(flare))])
+    out = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    flare = np.deg2rad(flare_deg + bend_deg * (96.0 - height) / 20.0)
+    normals = np.column_stack([np.cos(flare)[:, None] * out, np.sin(flare)])
     points = np.column_stack([15.0 * out, height])
     return (
         np.vstack([points, [0.0, 0.0, 0.0]]),
@@ -28,10 +32,12 @@ def wall(flare_deg: float = 6.0) -> Wall:
     )
 
 
-def lean_of(some: Wall, kept: np.ndarray | None = None) -> ShaftLean | None:
-    """Lean of a tube whose upper end leans backwards by 4 degrees, after a part was kept."""
+def lean_of(
+    some: Wall, kept: np.ndarray | None = None, lean_deg: float = LEAN_DEG
+) -> ShaftLean | None:
+    """Lean of a tube whose upper end leans backwards, after a part was kept."""
     points, normals, area = some if kept is None else tuple(part[kept] for part in some)
-    turn = rotation([1.0, 0.0, 0.0], -LEAN_DEG)
+    turn = rotation([1.0, 0.0, 0.0], -lean_deg)
     return shaft_lean(points @ turn.T, normals @ turn.T, area, WIDTH_MM)
 
 
@@ -57,11 +63,11 @@ def test_a_short_wall_is_told_how_such_a_piece_leans(top: float) -> None:
 @pytest.mark.parametrize("toward", [(0.4, 0.0), (-0.4, 0.0), (0.0, 0.4), (0.0, -0.4), (0.3, 0.3)])
 def test_an_oblique_cut_adds_nothing_to_one_side(toward: tuple[float, float]) -> None:
     """The wall that flares tells the lean that a level cut at its lowest end would."""
-    some = wall(flare_deg=12.0)
+    some = wall(flare_deg=2.0, bend_deg=8.0)
     slope = some[0][:, :2] @ np.array(toward)
-    found = lean_of(some, some[0][:, 2] + slope < 86.0)
+    found = lean_of(some, some[0][:, 2] + slope < 74.0, lean_deg=0.0)
     assert found is not None
-    straight = LEAN_DEG + np.interp(found.top, LEAN_TOPS, LEANS_DEG)
+    straight = np.interp(found.top, LEAN_TOPS, LEANS_DEG)
     assert found.backwards_deg == pytest.approx(straight, abs=0.2)
 
 
