@@ -135,6 +135,11 @@ class Case:
             plain["segmentation"] = self.settings.segmentation.model_dump(
                 mode="json", exclude={"model", "trust"}
             )
+        if self.kind == "film":
+            from kneeimg.segment.film.frame_check import shipped_edge_model
+
+            # what flags a femoral edge decides rows as a setting does
+            plain["femoral_edges"] = {"sha256": shipped_edge_model().sha256}
         return plain
 
     def model(self) -> Mapping[str, str]:
@@ -143,7 +148,7 @@ class Case:
             return (self.segmenter or EXISTING_MASK).as_dict()
         from kneeimg.io.kl_model import shipped_kl_model
 
-        # the margins need no weights; the KL model decides the rows of KL support
+        # the margins are found without weights; the KL model decides the rows of KL support
         kl_sha256 = shipped_kl_model().sha256
         return {"name": "film-margins", "version": __version__, "sha256": kl_sha256}
 
