@@ -141,7 +141,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--films", type=int, default=50)
-    parser.add_argument("--real", type=int, default=100)
+    parser.add_argument("--real", type=int, default=100, help="real films; 0: none")
     parser.add_argument("--bilateral", action="store_true")
     parser.add_argument("--projected", action="store_true")
     options = parser.parse_args()
@@ -154,9 +154,9 @@ def main() -> None:
     phantom_table(options.films)
     root = Path(__file__).resolve().parents[2] / "shared" / "data"
     real = Path(os.environ.get("KNEEIMG_REAL_DATA", root)) / "xray" / "films"
-    if real.is_dir():
+    if options.real and real.is_dir():
         real_table(real, options.real)
-    else:
+    elif options.real:
         print(f"no real films at {real}")
 
 
