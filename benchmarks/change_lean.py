@@ -20,18 +20,15 @@ left out of the comparison, both over all plates and in % of tAB; `change.rim_mm
 from __future__ import annotations
 
 import argparse
-import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from tab_recovery import kept, read
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.label_map import LabelMap
-from kneeimg.io.label_maps import read_label_map
-from kneeimg.io.label_schemes import load_scheme
 from kneeimg.longitudinal.change import compare_knees
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.phantoms.grids import dess_grid, random_pose
@@ -42,22 +39,6 @@ REGIONS = ("FTJ", "MT", "LT", "cMF", "cLF", "MF", "LF", "TrF", "P")
 PLATES = ("MT", "LT", "MF", "LF", "TrF", "P")
 RIMS_MM = (2.0, 0.0)
 Change = Mapping[str, float]
-
-
-def kept(folder: Path | None, name: str, make: Callable[[], Any]) -> Any:
-    """What `make` gives, read from the folder where it was kept before."""
-    path = None if folder is None else folder / f"lean-{name}.pkl"
-    if path is not None and path.exists():
-        return pickle.loads(path.read_bytes())
-    made = make()
-    if path is not None:
-        path.write_bytes(pickle.dumps(made))
-    return made
-
-
-def read(path: Path) -> LabelMap:
-    """A label map of a right knee."""
-    return read_label_map(path, load_scheme("knee-v1"))
 
 
 def measured(label_map: LabelMap) -> KneeMorphometry:
@@ -160,7 +141,7 @@ def main() -> None:
     volume: dict[float, list[tuple[float, float]]] = {rim: [] for rim in RIMS_MM}
     for person in people:
         first, second = (
-            kept(options.keep, p.name.split(".")[0], lambda p=p: measured(read(p)))
+            kept(options.keep, f"lean-{p.name.split('.')[0]}", lambda p=p: measured(read(p)))
             for p in paths[person]
         )
         for rim_mm in RIMS_MM:
@@ -171,7 +152,7 @@ def main() -> None:
             show(f"{person} lean", rim_mm, two[rim_mm][-1])
     for number, person in enumerate(people[: options.rescans]):
         again = lambda p=paths[person][0], n=number: rescans(p, n)  # noqa: E731
-        first, second = kept(options.keep, f"{person}-rescans", again)
+        first, second = kept(options.keep, f"lean-{person}-rescans", again)
         for rim_mm in RIMS_MM:
             both = change(first, second, rim_mm), change(second, first, rim_mm)
             same[rim_mm] += both

@@ -27,10 +27,11 @@ import argparse
 import json
 import pickle
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -90,7 +91,7 @@ class Pair:
     found: Mapping[Bone, RigidTransform]
 
 
-def kept(folder: Path | None, name: str, make):  # type: ignore[no-untyped-def]
+def kept(folder: Path | None, name: str, make: Callable[[], Any]) -> Any:
     """What `make` gives, read from the folder where it was kept before."""
     path = None if folder is None else folder / f"{name}.pkl"
     if path is not None and path.exists():

@@ -13,7 +13,8 @@ import numpy as np
 from kneeimg.core.kl_support import KlAppearance, KlFeature, KlModel
 from kneeimg.core.margins import Compartment
 from kneeimg.errors import ModelError
-from kneeimg.measure.appearance import ANGLES, grid_shape
+from kneeimg.measure.appearance import grid_shape
+from kneeimg.measure.edge_histograms import ANGLES
 from kneeimg.settings.resources import model_path
 
 #: Name and version of the layout; another one is refused.

@@ -19,19 +19,14 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from kneeimg.core.kl_support import KlAppearance
 from kneeimg.core.margins import Compartment
+from kneeimg.measure.edge_histograms import ANGLES, CELL, LEAST_SEEN, edge_histograms
 from kneeimg.measure.film_level import S_RANGE, SAMPLES_PER_WIDTH, V_RANGE, LevelCompartment
 
 FloatArray = NDArray[np.float64]
 
-CELL = 12  # samples, 0.06 of the femoral width
-ANGLES = 8  # directions of the gradient, 45 degrees apart
-_BLUR = 1.0  # samples
-_AROUND = 1.0  # cells that a cell's contrast is compared with
-_LEAST_SEEN = 0.5  # share of a cell that must lie on the film
 _OUTER, _INNER = 0.14, 0.36  # s: the margins lie outside, the spines inside
 
 
@@ -72,35 +67,10 @@ def cell_parts() -> dict[Part, NDArray[np.bool_]]:
     }
 
 
-def edge_histograms(level: LevelCompartment) -> FloatArray:
-    """(rows, columns, 8) edge strength by direction of each cell; NaN where a cell is off film.
-
-    Directions turn from inward (0) to down (2); strengths are relative to the cells around, so
-    contrast and exposure cancel.
-    """
-    smooth = gaussian_filter(level.detail, _BLUR, mode="nearest")
-    down, inward = np.gradient(smooth)
-    strength = np.hypot(inward, down) * level.inside
-    turn = np.arctan2(down, inward) % (2 * math.pi) / (2 * math.pi) * ANGLES
-    first = np.floor(turn).astype(np.int64) % ANGLES
-    share = turn - np.floor(turn)
-    rows, columns = grid_shape()
-    used = (slice(0, rows * CELL), slice(0, columns * CELL))
-    row, column = (index[used] // CELL for index in np.indices(strength.shape))
-    found = np.zeros((rows, columns, ANGLES))
-    place = (row, column, first[used])
-    np.add.at(found, place, (strength * (1 - share))[used])
-    np.add.at(found, (row, column, (place[2] + 1) % ANGLES), (strength * share)[used])
-    power = gaussian_filter((found**2).sum(axis=2), _AROUND, mode="nearest")
-    found /= np.sqrt(power + 1e-4 * power.mean() + 1e-12)[..., None]
-    seen = level.inside[used].reshape(rows, CELL, columns, CELL).mean(axis=(1, 3))
-    found[seen < _LEAST_SEEN] = np.nan
-    return found
-
-
 def look_vector(levels: Mapping[Compartment, LevelCompartment]) -> FloatArray:
     """(2 · rows · columns · 8,) histograms of both compartments, medial first."""
-    return np.concatenate([edge_histograms(levels[c]).ravel() for c in Compartment])
+    shape, parts = grid_shape(), (levels[c] for c in Compartment)
+    return np.concatenate([edge_histograms(p.detail, p.inside, shape).ravel() for p in parts])
 
 
 def look_names() -> tuple[str, ...]:
@@ -125,7 +95,7 @@ def look_scores(vector: FloatArray, appearance: KlAppearance) -> dict[str, float
     scores: dict[str, float] = {}
     for number, compartment in enumerate(Compartment):
         for part, cells in cell_parts().items():
-            enough = known[number][cells].mean() >= _LEAST_SEEN
+            enough = known[number][cells].mean() >= LEAST_SEEN
             score = float(by_cell[number][cells].sum()) if enough else math.nan
             scores[f"{compartment.value}_look_{part.value}"] = score
     return scores

@@ -12,7 +12,8 @@ import pytest
 from kneeimg.core.kl_support import KlAppearance, KlFeature, KlModel
 from kneeimg.errors import ModelError, ReasonCode
 from kneeimg.io.kl_model import FORMAT, kl_model_to_json, read_kl_model, shipped_kl_model
-from kneeimg.measure.appearance import ANGLES, grid_shape
+from kneeimg.measure.appearance import grid_shape
+from kneeimg.measure.edge_histograms import ANGLES
 from kneeimg.measure.kl_model import kl_support
 
 FEATURE = KlFeature("medial_JSN", 1.5, 0.3, 0.2, -0.1, 1.0, -0.4, 1.0)

@@ -9,19 +9,21 @@ from kneeimg.core.kl_support import KlAppearance
 from kneeimg.core.margins import Compartment
 from kneeimg.errors import ModelError
 from kneeimg.measure.appearance import (
-    ANGLES,
-    CELL,
     Part,
     cell_parts,
-    edge_histograms,
     grid_shape,
     look_names,
     look_scores,
 )
+from kneeimg.measure.edge_histograms import ANGLES, CELL, edge_histograms
 from kneeimg.measure.film_level import S_RANGE, SAMPLES_PER_WIDTH, V_RANGE, LevelCompartment
 
 ROWS, COLUMNS = grid_shape()
 SIZE = 2 * ROWS * COLUMNS * ANGLES
+
+
+def histograms(level: LevelCompartment) -> np.ndarray:
+    return edge_histograms(level.detail, level.inside, grid_shape())
 
 
 def level_of(detail: np.ndarray, inside: np.ndarray | None = None) -> LevelCompartment:
@@ -45,12 +47,12 @@ def test_an_edge_falls_into_its_cell_and_direction(axis, direction):
     detail = blank()
     middle = 5 * CELL + CELL // 2  # in the middle of cell 5
     (detail[:, middle:] if axis == 1 else detail[middle:, :])[...] = 1.0
-    found = edge_histograms(level_of(detail))
+    found = histograms(level_of(detail))
     totals = found.sum(axis=(0, 1))
     assert totals[direction] > 0.99 * totals.sum()
     by_cell = found[..., direction].sum(axis=1 - axis)
     assert by_cell.argmax() == 5
-    opposite = edge_histograms(level_of(-detail)).sum(axis=(0, 1))
+    opposite = histograms(level_of(-detail)).sum(axis=(0, 1))
     assert opposite[(direction + 4) % ANGLES] > 0.99 * opposite.sum()
 
 
@@ -58,7 +60,7 @@ def test_a_cell_off_the_film_is_not_a_cell_without_edges():
     detail = np.random.default_rng(0).standard_normal(blank().shape)
     inside = np.ones(detail.shape, dtype=bool)
     inside[:, : 2 * CELL] = False
-    found = edge_histograms(level_of(detail, inside))
+    found = histograms(level_of(detail, inside))
     assert np.isnan(found[:, :2]).all()
     assert np.isfinite(found[:, 2:]).all()
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from kneeimg.errors import AnalysisError
-from kneeimg.measure.appearance import ANGLES, grid_shape, look_names
+from kneeimg.measure.appearance import grid_shape, look_names
+from kneeimg.measure.edge_histograms import ANGLES
 from kneeimg.measure.kl_model import grade_probabilities
 from kneeimg.training.kl_fit import (
     GradedFilms,
