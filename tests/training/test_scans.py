@@ -10,7 +10,7 @@ from kneeimg.settings.training import PoseSettings, ScanSettings, TrainingSettin
 from kneeimg.training.acquisition import Box, acquire, draw_acquisition
 from kneeimg.training.batches import disturbed_truth
 from kneeimg.training.contrast import FAMILIES, draw_contrast
-from kneeimg.training.scans import Knee, SyntheticScan
+from kneeimg.training.scans import Knee, SyntheticScan, _box_mean
 from kneeimg.training.tissues import Substance, classes_of
 
 STILL = PoseSettings(
@@ -149,3 +149,10 @@ def test_real_scans_keep_their_signal() -> None:
 def test_settings_refuse_an_unknown_key() -> None:
     with pytest.raises(ValueError, match="nois"):
         TrainingSettings(stage="fine", scan={"nois": 1})
+
+
+def test_the_mean_of_a_box_is_that_of_the_voxels_in_view() -> None:
+    volume = torch.from_numpy(np.random.default_rng(1).random((9, 12, 7), dtype=np.float32))
+    mean = _box_mean(volume, [1, 3, 2])
+    assert float(mean[4, 5, 3]) == pytest.approx(float(volume[3:6, 2:9, 1:6].mean()), rel=1e-5)
+    assert float(mean[0, 11, 6]) == pytest.approx(float(volume[:2, 8:, 4:].mean()), rel=1e-5)
