@@ -74,7 +74,7 @@ def run_cascade(
     image : (i, j, k) values of the scan, on the device of the model.
     grid : Where they lie.
     side : Shown as a right knee; a left one is mirrored on the way.
-    precision : float32 or bfloat16 inside the networks; probabilities are float32.
+    precision : float32 or bfloat16 inside the fine network; probabilities are float32.
     overlap : Share of a window that its neighbour sees too.
     window : Voxels of the fine window; None takes the spec's.
     """
@@ -82,7 +82,8 @@ def run_cascade(
     coarse_grid = frame_of(grid, side, spec.coarse_spacing_mm)
     small = resample(image[None], grid, coarse_grid)
     low, high = intensity_range(small)
-    coarse = probabilities(model.coarse, scaled(small, low, high)[None], precision)[0]
+    # what the coarse network rounds decides where the joint is cut out; it is quick anyhow
+    coarse = probabilities(model.coarse, scaled(small, low, high)[None], torch.float32)[0]
     box = joint_box(coarse, spec)
     if box is None:
         return CascadeResult(coarse, coarse_grid, None, None)

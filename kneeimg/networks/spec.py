@@ -116,14 +116,13 @@ def build_network(spec: NetworkSpec) -> SubpixelNet:
     >>> net(torch.zeros(1, 1, 4, 8, 8)).shape
     torch.Size([1, 9, 4, 8, 8])
     """
-    from monai.networks.nets.dynunet import DynUNet
-
     from kneeimg.networks.subpixel import SubpixelNet
+    from kneeimg.networks.unet import SingleHeadUNet
 
     folded = spec.fold[0] * spec.fold[1] * spec.fold[2]
     levels = len(spec.filters)
     strides = [1] + [2] * (levels - 1)
-    body = DynUNet(
+    body = SingleHeadUNet(
         spatial_dims=3,
         in_channels=spec.in_channels * folded,
         out_channels=spec.out_channels * folded,

@@ -2,7 +2,10 @@
 
 Signals are relative, 0 for none and 1 for the brightest tissue. The ranges are ours, set from what
 the sequences show: fat-suppressed dual-echo steady state has nearly black marrow, cartilage and
-muscle alike and the brightest fluid; T1 weighting has bright fat and marrow and dark fluid.
+muscle alike and the brightest fluid; T1 weighting has bright fat and marrow and dark fluid. The
+family `t2_fs` holds the second echo of dual-echo steady state too: beside the first its signal is
+roughly exp(-2 (TR - TE) / T2) (Sveinsson 2017, doi:10.1016/j.mri.2016.12.018), half or less in
+cartilage and muscle, nothing in a meniscus, hardly less in fluid.
 """
 
 from __future__ import annotations
@@ -101,11 +104,11 @@ FAMILIES: Mapping[str, Mapping[str, Level]] = {
     "t2_fs": {
         **_FAT_SUPPRESSED,
         "skin": (0.1, 0.4),
-        "muscle": (0.12, 0.3),
-        "fluid": (0.9, 1.0),
+        "muscle": (0.1, 0.3),
+        "fluid": (0.85, 1.0),
         "capsule": (0.15, 0.5),
         "vessel": (0.05, 0.9),
-        "cartilage": (0.22, 0.5),
+        "cartilage": (0.16, 0.5),
         "lesion": (0.4, 0.8),
         "cyst": (0.85, 1.0),
     },

@@ -77,3 +77,19 @@ def test_a_spec_that_cannot_be_built_is_refused() -> None:
         CascadeSpec(window=(47, 112, 112))
     net = build_network(NetworkSpec(filters=(4, 8, 8), fold=(1, 2, 2)))
     assert net.multiple == (4, 8, 8)
+
+
+def test_the_head_is_left_in_single_precision() -> None:
+    torch.manual_seed(4)
+    network = build_network(NetworkSpec(filters=(4, 8, 8))).eval()
+    heads: list[torch.Tensor] = []
+    network.get_submodule("body.output_block").register_forward_hook(
+        lambda _module, _given, logits: heads.append(logits)
+    )
+    x = torch.rand(1, 1, 8, 8, 8)
+    with torch.no_grad():
+        exact = network(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = network(x)
+    assert [head.dtype for head in heads] == [torch.float32, torch.float32]
+    assert 0 < float((exact - rounded).abs().max()) < 0.1
