@@ -19,15 +19,10 @@ FloatArray = NDArray[np.float64]
 
 #: The width of the condyles is taken up to this height above the distal end, mm.
 _CONDYLES_MM = 40.0
-#: Length of shaft that is looked for, and the least that will do, mm.
-SHAFT_WANTED_MM, _SHAFT_LENGTH_MM = 15.0, 8.0
-#: Where a short view shows shaft: heights above the distal end, in widths of the condyles; below
-#: the lowest the bone is no shaft any more.
-_SHAFT_FROM, _SHAFT_TO, _SHAFT_LOWEST = 0.72, 1.40, 0.60
-#: Steeper normals belong to the cut end of the shaft, not to its wall.
-_CAP_COSINE = 0.5
+#: Length of shaft that is looked for, mm.
+SHAFT_WANTED_MM = 15.0
 #: The shaft is searched from the scanner's +z and settles in a few rounds, to this angle.
-_ROUNDS, _SHORT_ROUNDS, _SETTLED_DEG = 8, 4, 0.02
+_ROUNDS, _SETTLED_DEG = 8, 0.02
 #: A wall that leads further away from the scanner's +z than 45 degrees is none.
 _SCANNER_UP, _LARGEST_TURN = np.array([0.0, 0.0, 1.0]), np.cos(np.deg2rad(45.0))
 #: So do the spheres, in which vertices further than this from a first fit (walls, notch,
@@ -49,8 +44,8 @@ class BoneFrame:
     ----------
     axes : (3, 3) rows are the unit vectors medial, posterior, proximal in local mm.
     origin_mm : (3,) centre of the cartilage-bearing bone, local mm.
-    shaft_mm : Length of shaft in view that fixed the proximal axis; 0 when the scanner's +z stood
-        in, NaN on a bone whose frame needs no shaft.
+    shaft_mm : Length of shaft in view (from 0.60 widths of the condyles up); 0 when the scanner's
+        +z stood in, NaN on a bone whose frame needs no shaft.
     """
 
     axes: FloatArray
@@ -70,6 +65,11 @@ class BoneFrame:
 def _unit(vector: FloatArray) -> FloatArray:
     result: FloatArray = vector / np.linalg.norm(vector)
     return result
+
+
+def _angle_deg(first: FloatArray, second: FloatArray) -> float:
+    """Angle between two unit vectors."""
+    return float(np.rad2deg(np.arctan2(np.linalg.norm(np.cross(first, second)), first @ second)))
 
 
 def _frame(medial: FloatArray, proximal: FloatArray) -> FloatArray:
@@ -111,19 +111,20 @@ def femur_frame(
     The proximal axis follows the anterior and posterior wall of the shaft in the sagittal plane
     (:func:`kneeimg.measure.shaft.shaft_lean`), always at one height where the view reaches it. A
     line through section centroids would do worse: a section that the view cuts obliquely pulls it
-    over (seen on a real knee: 38°). In a view that ends lower the shaft is taken for a cylinder:
-    the least second moment of the normals of its wall, weighted upwards, gives the axis. With less
-    than 15 mm of shaft in view the rows are flagged; with less than 8 mm the scanner's +z takes its
-    place and `shaft_mm` is 0.
+    over (seen on a real knee: 38°). Between two visits of 24 femora, registered, the axes differed
+    by 0.9° about the flexion axis (RMS; median 0.5°), 0.9° about the shaft and 0.7° about the
+    sagittal axis. With less than 15 mm of shaft in view the rows are flagged; where no wall is
+    seen the scanner's +z takes its place and `shaft_mm` is 0.
     """
     weight = area_mm2[covered]
     if weight.sum() <= 0:
         return None
     origin = weight @ vertices_mm[covered] / weight.sum()
     axes = _frame(_towards(_least_moment(normals[covered], weight), 0), _SCANNER_UP)
-    start, shaft_mm = axes, 0.0
+    shaft_mm = 0.0
     for number in range(_ROUNDS):
         found = _flexion_axis(vertices_mm, normals, area_mm2, axes)
+        moved_deg = 0.0 if found is None else _angle_deg(found, axes[0])
         axes = _frame(axes[0] if found is None else found, axes[2])
         width_mm = condyle_width_mm(vertices_mm, axes)
         lean = shaft_lean(vertices_mm @ axes.T, normals @ axes.T, area_mm2, width_mm)
@@ -132,49 +133,11 @@ def femur_frame(
         shaft_mm = lean.length_mm
         step_deg = lean.backwards_deg * (1.0 if number < _ROUNDS // 2 else 0.5)  # no going round
         axes = _frame(axes[0], axes[2] + np.tan(np.deg2rad(step_deg)) * axes[1])
-        if abs(step_deg) < _SETTLED_DEG:
+        if max(abs(step_deg), moved_deg) < _SETTLED_DEG:
             break
-    if shaft_mm == 0.0:
-        axes, shaft_mm = _short_view(vertices_mm, normals, area_mm2, start)
     if axes[2] @ _SCANNER_UP < _LARGEST_TURN:
         return BoneFrame(_frame(axes[0], _SCANNER_UP), origin, 0.0)
     return BoneFrame(axes, origin, shaft_mm)
-
-
-def _short_view(
-    vertices_mm: FloatArray, normals: FloatArray, area_mm2: FloatArray, axes: FloatArray
-) -> tuple[FloatArray, float]:
-    """Axes of a femur of which only the lower shaft is in view, and how much of it, mm.
-
-    The shaft is taken for a cylinder: the least second moment of the normals of its wall.
-    """
-    shaft_mm = 0.0
-    for _ in range(_SHORT_ROUNDS):
-        found = _flexion_axis(vertices_mm, normals, area_mm2, axes)
-        proximal, shaft_mm = _cylinder(vertices_mm, normals, area_mm2, axes)
-        axes = _frame(
-            axes[0] if found is None else found, _SCANNER_UP if proximal is None else proximal
-        )
-    return axes, shaft_mm
-
-
-def _cylinder(
-    vertices_mm: FloatArray, normals: FloatArray, area_mm2: FloatArray, axes: FloatArray
-) -> tuple[FloatArray | None, float]:
-    """Direction of the shaft's wall and its length in view; None when it is too short."""
-    height = vertices_mm @ axes[2]
-    distal, width = height.min(), condyle_width_mm(vertices_mm, axes)
-    high = min(distal + _SHAFT_TO * width, float(height.max()))
-    low = min(distal + _SHAFT_FROM * width, high - SHAFT_WANTED_MM)  # begin lower
-    low = max(low, distal + _SHAFT_LOWEST * width)
-    wall = np.flatnonzero((height >= low) & (height <= high))
-    wall = wall[np.abs(normals.take(wall, axis=0) @ axes[2]) < _CAP_COSINE]
-    length_mm = float(high - low)
-    if length_mm < _SHAFT_LENGTH_MM or not len(wall):
-        return None, 0.0
-    weight = area_mm2[wall] * (height[wall] - low) ** 2  # the metaphysis below still flares
-    direction = _least_moment(normals[wall], weight)
-    return (direction if direction @ axes[2] >= 0 else -direction), length_mm
 
 
 def condyle_width_mm(vertices_mm: FloatArray, axes: FloatArray) -> float:
@@ -193,14 +156,13 @@ def _flexion_axis(
     ends = x[height < distal + _CONDYLES_MM]
     middle, width = 0.5 * (ends.min() + ends.max()), float(np.ptp(ends))
     low = height < distal + _SPHERE_HEIGHT * width
-    chosen = np.flatnonzero(low & (np.abs(x - middle) > _SPHERE_INNER * width))
-    out = normals.take(chosen, axis=0) @ axes.T
+    points, out, area, x = vertices_mm[low], normals[low] @ axes.T, area_mm2[low], x[low]
     angle_deg = np.rad2deg(np.arctan2(out[:, 1], -out[:, 2]))
-    backward = (angle_deg > _SPHERE_FROM_DEG) & (angle_deg < _SPHERE_TO_DEG)
-    chosen = chosen[backward & (np.abs(out[:, 0]) < _SPHERE_SIDEWAYS)]
+    chosen = (angle_deg > _SPHERE_FROM_DEG) & (angle_deg < _SPHERE_TO_DEG)
+    chosen &= (np.abs(out[:, 0]) < _SPHERE_SIDEWAYS) & (np.abs(x - middle) > _SPHERE_INNER * width)
     centres = []
-    for side in (chosen[x[chosen] > middle], chosen[x[chosen] < middle]):
-        centre = _trimmed_sphere(vertices_mm.take(side, axis=0), area_mm2[side])
+    for side in (x > middle, x < middle):
+        centre = _trimmed_sphere(points[chosen & side], area[chosen & side])
         if centre is None:
             return None
         centres.append(centre)

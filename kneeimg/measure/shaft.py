@@ -1,11 +1,10 @@
-"""How the femoral shaft leans in its sagittal plane, from one piece of its wall.
+"""How the femoral shaft leans in its sagittal plane, from as much of its wall as a scan shows.
 
 Above the condyles the femur flares, behind more than in front, so a piece of its wall points
-another way the lower it lies. What is read is therefore always the same piece, a tenth of the
-width of the condyles long, whose upper end is `TOP` widths above the distal end. A view that ends
-a little lower shows a lower piece, told how such a piece leans against the upper one in the mean
-of real femora (`LEANS_DEG`, made by `scripts/fit_shaft_table.py`). Lower still femora differ too
-much for one table, and nothing is told.
+another way the lower it lies. What is read is therefore always the same piece, a tenth of the width
+of the condyles long, whose upper end is `TOP` widths above the distal end. A shorter view shows a
+lower piece, told how such a piece leans against the upper one in the mean of real femora
+(`LEANS_DEG`, made by `scripts/fit_shaft_table.py`).
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-#: Upper end and length of the piece of wall that is read, in widths of the condyles. An OAI view
-#: (140 mm) shows nearly all of it of a femur of 75 mm in any pose.
-TOP, _PIECE = 0.96, 0.10
-#: The lowest upper end from which the table leads to the piece (lower down a femur differs from the
-#: mean of others by more: 0.7 degrees at 0.86, SD, 1.2 at 0.78), and the lowest wall looked at.
-LOWEST_TOP, _LOWEST = 0.88, 0.38
-#: From here on the wall counts as shaft, in widths.
-_SHAFT_FROM = 0.60
+#: Upper end of the piece of wall that is read, in widths of the condyles, and its length by its
+#: upper end: low down femora differ more, and a longer piece tells more. An OAI view (140 mm) shows
+#: nearly all of the upper piece of a femur of 75 mm in any pose.
+TOP, _PIECE_TOPS, _PIECES = 0.96, (0.64, 0.80), (0.16, 0.10)
+#: The lowest upper end that still tells a direction, and the lowest wall that is read.
+LOWEST_TOP, _LOWEST = 0.48, 0.38
+#: From here on the wall counts as shaft, in widths; with any wall in view there is a bit of it, mm.
+_SHAFT_FROM, _SHAFT_LEAST_MM = 0.60, 1.0
 #: Only what faces forwards or backwards is read (least posterior part of the normal): the sides
 #: tell nothing of the sagittal lean, and an oblique cut leaves unlike parts of them in view.
 FACING = 0.70
@@ -44,8 +43,8 @@ _LEAST = 30
 
 #: Upper ends in widths, and how much further forward the piece below leans than that below `TOP`,
 #: degrees (mean of the label maps of 24 people, two visits each, that show the whole piece).
-LEAN_TOPS = (0.86, 0.90, 0.93, 0.96)
-LEANS_DEG = (2.0, 1.0, 0.4, 0.0)
+LEAN_TOPS = (0.50, 0.54, 0.58, 0.62, 0.66, 0.70, 0.74, 0.78, 0.82, 0.86, 0.90, 0.93, 0.96)
+LEANS_DEG = (6.2, 5.0, 3.5, 2.8, 3.1, 3.8, 4.1, 3.7, 3.0, 2.0, 1.0, 0.4, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class ShaftLean:
     ----------
     backwards_deg : Angle by which its upper end leans towards posterior.
     top : Upper end of the piece that was read, widths of the condyles above the distal end.
-    length_mm : Length of shaft in view, from 0.60 widths up.
+    length_mm : Length of shaft in view, from 0.60 widths up; 1 where the view ends lower.
     """
 
     backwards_deg: float
@@ -78,7 +77,7 @@ def shaft_lean(
 
     Returns
     -------
-    ShaftLean, or None when the view ends lower than `LOWEST_TOP` widths.
+    ShaftLean, or None when hardly any wall above the condyles is in view.
 
     Notes
     -----
@@ -99,7 +98,7 @@ def shaft_lean(
     top = min((end_mm - END_MM) / width_mm, TOP)
     if top < LOWEST_TOP:
         return None
-    low = top - _PIECE
+    low = max(top - float(np.interp(top, _PIECE_TOPS, _PIECES)), _LOWEST)
     weight = np.where(height_mm < top * width_mm, area_mm2, 0.0)
     weight *= np.maximum(height_mm - low * width_mm, 0.0)
     lean_deg = [
@@ -107,7 +106,8 @@ def shaft_lean(
         for side in sides
     ]
     backwards_deg = 0.5 * (lean_deg[0] - lean_deg[1]) + np.interp(top, LEAN_TOPS, LEANS_DEG)
-    return ShaftLean(float(backwards_deg), float(top), float(end_mm - _SHAFT_FROM * width_mm))
+    length_mm = max(end_mm - _SHAFT_FROM * width_mm, _SHAFT_LEAST_MM)
+    return ShaftLean(float(backwards_deg), float(top), float(length_mm))
 
 
 def _whole_up_to_mm(out: FloatArray, height_mm: FloatArray) -> float:

@@ -79,8 +79,11 @@ def dess_grid(*, centre_mm: ArrayLike = JOINT_CENTRE_MM, turn: ArrayLike | None 
     )
 
 
-def demo_grid(*, centre_mm: ArrayLike = JOINT_CENTRE_MM) -> Grid:
-    """A small knee scan: 120 sagittal slices of 0.8 mm, 224 x 224 pixels of 0.5 mm."""
+def demo_grid(*, centre_mm: ArrayLike = (0.0, 0.0, -25.0)) -> Grid:
+    """A small knee scan: 120 sagittal slices of 0.8 mm, 224 x 224 pixels of 0.5 mm.
+
+    It lies 5 mm higher than the other grids, so that its short view shows 18 mm of shaft.
+    """
     return slice_grid("sagittal", (0.8, 0.5, 0.5), (120, 224, 224), centre_mm=centre_mm)
 
 

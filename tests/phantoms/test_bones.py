@@ -91,7 +91,9 @@ def test_ridge_is_smooth_where_its_arcs_meet() -> None:
 
 def test_shafts_have_the_stated_width() -> None:
     femur = KNEE.femur_bone.shape
-    high = np.array([[femur.shaft_half_ml_mm, femur.shaft_y_mm, 150.0]])
+    rise = 150.0 - femur.roof_z_mm + 5.9
+    middle = femur.shaft_y_mm + np.tan(np.deg2rad(femur.shaft_lean_deg)) * rise
+    high = np.array([[femur.shaft_half_ml_mm, middle, 150.0]])
     assert KNEE.signed_distance(Bone.FEMUR, high)[0] == pytest.approx(0.0, abs=1e-3)
 
 
