@@ -16,7 +16,7 @@ NOTICE = "KL support, not a diagnosis"
 _DRIVERS = 4
 _LEFT, _TEXT, _RIGHT, _TOP, _STEP = 0.605, 0.795, 0.992, 0.196, 0.0275
 _SIZE = 8.8
-_LINES = 7  # that lie between the heading and the edge of the panel
+_LINES = 6  # that lie between the heading and the edge of the panel
 _NAMES = {
     "JSN": "narrowing",
     "space": "mean joint space",

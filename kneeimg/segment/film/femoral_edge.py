@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 EDGE_V = (-0.45, -0.17)
 
 _REACH = 0.12  # x searched to either side of the expected place
-_EXPECTED = 0.03  # SD of that place
+_EXPECTED = 0.02  # SD of that place
 # Mean rise along a curve, about 1 on a clear edge, by which one curve is e times as likely as
 # another.
 _EVIDENCE = 0.05
@@ -41,7 +41,7 @@ _UNSEEN = 0.3  # rise that is taken for granted where the film does not reach
 _AHEAD = 10
 _BRIGHT_X = (-0.15, 0.20)  # medial; between the greys of this range
 _ALONG = 4.0  # rows, SD of the mean along the edge
-_DOUBT = 0.02  # spread from which an edge is flagged
+_DOUBT = 0.015  # spread from which an edge is flagged
 _SMOOTHING = 0.12  # half window of the fit along the final edge, of the femoral width
 _UNSURE = 0.012  # spread at which the final edge is mostly the mean of all curves
 
