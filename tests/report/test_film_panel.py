@@ -163,6 +163,7 @@ def test_no_text_leaves_the_panel_or_lies_on_another(phantom, message):
     words = " ".join(text.get_text() for text in figure.texts)
     assert message in words
     for number, box in enumerate(boxes):
-        assert 0 <= box.x0 and box.x1 <= figure.bbox.width
-        assert 0 <= box.y0 and box.y1 <= figure.bbox.height
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= figure.bbox.width
+        assert box.y1 <= figure.bbox.height
         assert not any(box.overlaps(other) for other in boxes[number + 1 :])
