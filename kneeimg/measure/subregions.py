@@ -23,8 +23,8 @@ _STRIP_MM = 2.0
 #: The ridge lies within this part of the width of the joint surface around its middle.
 _RIDGE_WITHIN = 0.5
 #: A strip's crest is the mean of all that lies within this depth of its highest point, mm, weighted
-#: with area and height: vertices alone lie as the voxels do (facets ranged over 2.7 % from pose to
-#: pose, weighted 1.3 %).
+#: with area and height: vertices alone lie as the voxels do (SD of the ridge over 30 poses 0.09 mm,
+#: weighted 0.02 mm).
 _CREST_DEPTH_MM = 0.5
 
 
