@@ -4,17 +4,18 @@ Run from the repository root:  python benchmarks/film_robustness.py [--real N] [
 [--start N] [--every N]: real films from a number on, every so many of the landmarked ones.
 
 The spread is the root mean square of the SD over the versions of one film: % of the femoral width
-on real films (their scale is unknown), mm on phantoms. A second table lays the margins of all
+on real films (their scale is unknown), mm on phantoms. "In one frame" lays the margins of all
 versions back onto the film and measures them between the femoral edges of the film as it is: what
-is left is the spread of the margins without that of the frame.
+is left is the spread of the margins without that of the frame. The films are tight crops, and some
+versions push an edge of the femur off the film: further tables leave those versions out, and then
+the films that are flagged as they are. A film counts with three versions or more.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from film_real import films, read_film
@@ -22,7 +23,7 @@ from scipy.ndimage import affine_transform
 
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.radiograph import Radiograph
-from kneeimg.errors import KneeimgError
+from kneeimg.errors import KneeimgError, ReasonCode
 from kneeimg.measure.joint_space import measure_joint_space
 from kneeimg.phantoms.film import knee_film, random_knee, random_setup
 from kneeimg.segment.film import find_margins
@@ -36,15 +37,32 @@ _SHOWN = (
 )
 
 
-def moved(film: Radiograph, turn_deg: float, scale: float, shift: float) -> Radiograph:
-    """A film turned about its middle, enlarged and shifted; spacing follows the scale."""
+_FLAGS = {
+    ReasonCode.MARGIN_UNCERTAIN,
+    ReasonCode.WIDTH_UNCERTAIN,
+    ReasonCode.BONE_CUT_BY_VIEW,
+}
+_CLEAR_OF_BORDER = 4.0  # pixels of the film by which both femoral edges must lie inside
+_LEAST_VERSIONS = 3
+Move = tuple[float, float, float]
+
+
+def placement(shape: tuple[int, ...], move: Move) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Matrix and offset from (row, column) of a moved film to those of the film, and its shape."""
+    turn_deg, scale, shift = move
     turn = np.deg2rad(turn_deg)
     matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
-    old = np.array(film.image.shape)
-    shape = np.round(old * scale).astype(int)
-    offset = (old - 1) / 2 - matrix @ ((shape - 1) / 2 + shift)
+    old = np.array(shape)
+    new = np.round(old * scale).astype(int)
+    offset = (old - 1) / 2 - matrix @ ((new - 1) / 2 + shift)
+    return matrix, offset, (int(new[0]), int(new[1]))
+
+
+def moved(film: Radiograph, turn_deg: float, scale: float, shift: float) -> Radiograph:
+    """A film turned about its middle, enlarged and shifted; spacing follows the scale."""
+    matrix, offset, shape = placement(film.image.shape, (turn_deg, scale, shift))
     image = affine_transform(
-        film.image.astype(np.float64), matrix, offset, tuple(shape), order=3, mode="nearest"
+        film.image.astype(np.float64), matrix, offset, shape, order=3, mode="nearest"
     )
     spacing = film.spacing_mm
     if spacing is not None:
@@ -79,15 +97,9 @@ def versions(film: Radiograph) -> Iterator[tuple[str, Radiograph]]:
             yield what, film if move == (0.0, 1.0, 0.0) else moved(film, *move)
 
 
-def laid_back(
-    margins: JointMargins, shape: tuple[int, ...], move: tuple[float, float, float]
-) -> JointMargins:
+def laid_back(margins: JointMargins, shape: tuple[int, ...], move: Move) -> JointMargins:
     """Margins of a moved film in the pixels of the film itself."""
-    turn_deg, scale, shift = move
-    turn = np.deg2rad(turn_deg)
-    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
-    old = np.array(shape)
-    offset = (old - 1) / 2 - matrix @ ((np.round(old * scale) - 1) / 2 + shift)
+    matrix, offset, _ = placement(shape, move)
 
     def lines(those: Mapping[Compartment, MarginLine]) -> dict[Compartment, MarginLine]:
         return {
@@ -103,46 +115,87 @@ def laid_back(
     )
 
 
-Values = dict[tuple[str, str], list[float]]
+def cuts_the_femur(margins: JointMargins, shape: tuple[int, ...], move: Move) -> bool:
+    """Whether the femoral edges of a film lie at or beyond the border of one of its versions."""
+    matrix, offset, new = placement(shape, move)
+    points = np.concatenate([line.points for line in margins.femoral_edges.values()])
+    placed = (points[:, ::-1] - offset) @ np.linalg.inv(matrix).T
+    spare = min(float(placed.min()), float((np.array(new) - 1 - placed).min()))
+    return spare < _CLEAR_OF_BORDER * move[1]
 
 
-def _add(values: Values, margins: JointMargins, film: Radiograph, unit: str) -> None:
-    """Add the widths of one version to those of a film."""
-    rows = measure_joint_space(margins, film.spacing_mm)
-    width = next(r.value for r in rows if r.quantity == "femoral_width")
-    for row in rows:
-        if (row.region, row.quantity) in _SHOWN:
-            values[row.region, row.quantity].append(row.value * (width if unit == "mm" else 100.0))
+Values = dict[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class Version:
+    """What was measured on one version: in its own frame, and in the film's; what it cuts."""
+
+    own: Values
+    fixed: Values
+    cuts: bool
+
+
+def _values(margins: JointMargins, film: Radiograph, unit: str) -> Values:
+    """Every width that is shown."""
+    rows = {(r.region, r.quantity): r.value for r in measure_joint_space(margins, film.spacing_mm)}
+    width = rows["knee", "femoral_width"] if unit == "mm" else 100.0
+    return {key: rows[key] * width for key in _SHOWN}
+
+
+def measured(film: Radiograph, name: str, unit: str) -> tuple[list[Version], bool, list[str]]:
+    """The versions of a film, whether it is flagged as it is, and what was refused."""
+    found: list[Version] = []
+    refused = []
+    first: JointMargins | None = None
+    flagged = True
+    for what, version in versions(film):
+        move = _MOVES[what]
+        try:
+            margins = find_margins(version)
+        except KneeimgError as error:
+            refused.append(f"{name} {what} {error.code}")
+            continue
+        back = laid_back(margins, film.image.shape, move)
+        if first is None:
+            first, flagged = back, bool(_FLAGS & set(margins.flags))
+        fixed = replace(back, femoral_edges=first.femoral_edges)
+        cuts = cuts_the_femur(first, film.image.shape, move)
+        values = _values(margins, version, unit), _values(fixed, film, unit)
+        found.append(Version(*values, cuts))
+    return found, flagged, refused
+
+
+def show(title: str, films_versions: Sequence[Sequence[Mapping]], unit: str) -> None:
+    """Print the RMS and the median over the films of the SD of every width."""
+    used = [values for values in films_versions if len(values) >= _LEAST_VERSIONS]
+    print(f"{title} ({len(used)} films)\n{'':24s}{'RMS SD':>9s}{'median SD':>11s}  {unit}")
+    for key in _SHOWN:
+        known = [np.array([v[key] for v in values]) for values in used]
+        known = [values[np.isfinite(values)] for values in known]
+        got = np.array([v.var(ddof=1) for v in known if len(v) > 1])
+        if len(got):
+            rms, middle = np.sqrt(got.mean()), np.sqrt(np.median(got))
+            print(f"{'_'.join(key):24s}{rms:9.3f}{middle:11.3f}")
 
 
 def spread(source: list[tuple[str, Radiograph]], unit: str) -> None:
-    """Print the RMS SD of every width, in the own frames and in one frame, and what was refused."""
-    own: list[Values] = []
-    fixed: list[Values] = []
-    refused = []
-    for name, film in source:
-        own.append(defaultdict(list))
-        fixed.append(defaultdict(list))
-        edges = None
-        for what, version in versions(film):
-            try:
-                margins = find_margins(version)
-                _add(own[-1], margins, version, unit)
-            except KneeimgError as error:
-                refused.append(f"{name} {what} {error.code}")
-                continue
-            back = laid_back(margins, film.image.shape, _MOVES[what])
-            edges = edges or back.femoral_edges
-            _add(fixed[-1], replace(back, femoral_edges=edges), film, unit)
+    """Print every table and what was refused."""
+    results = [measured(film, name, unit) for name, film in source]
+    refused = [text for _, _, texts in results for text in texts]
     print(f"\n{len(source)} films, 6 versions each; refused: {', '.join(refused) or 'none'}")
-    for title, films_values in (("each in its own frame", own), ("in one frame", fixed)):
-        print(f"{title:24s}{'RMS SD':>9s}{'median SD':>11s}  {unit}")
-        for key in _SHOWN:
-            known = [np.array(v[key])[np.isfinite(v[key])] for v in films_values]
-            got = np.array([v.var(ddof=1) for v in known if len(v) > 1])
-            if len(got):
-                rms, middle = np.sqrt(got.mean()), np.sqrt(np.median(got))
-                print(f"{'_'.join(key):24s}{rms:9.3f}{middle:11.3f}")
+    groups = {
+        "all versions": [found for found, _, _ in results],
+        "versions that keep the femur on the film": [
+            [v for v in found if not v.cuts] for found, _, _ in results
+        ],
+        "the same, films without a flag": [
+            [v for v in found if not v.cuts] for found, flagged, _ in results if not flagged
+        ],
+    }
+    for title, group in groups.items():
+        show(f"{title}, own frames", [[v.own for v in found] for found in group], unit)
+        show(f"{title}, one frame", [[v.fixed for v in found] for found in group], unit)
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ of tAB in percent, for soft and hard label maps. `--sweep` repeats it for consta
 marks rows that miss the aim: soft 10 / 8 µm, hard 15 / 12 µm of bias / SD from 1 mm on, soft 40 µm
 of bias below. "interior" takes the rays of vertices whose true position lies more than 2 mm inside
 the plate: the accuracy of the rays without that of the rim. "RMSE" is the error of single vertices,
-over all measured ones of the region that lie on its true tAB. `--grid` takes another voxel grid.
+over all measured ones of the region that lie on its true tAB. "coarse" counts poses whose row
+carries `COARSE_GRID`. `--grid` takes another voxel grid.
 A stopped run goes on where it was with the same `--keep` folder (empty it when the code changes).
 """
 
@@ -24,6 +25,7 @@ import numpy as np
 
 from kneeimg.core.anatomy import REGION_BONES, SUBREGIONS_OF, Side, VertexState
 from kneeimg.core.grid import Grid
+from kneeimg.errors import ReasonCode
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.regions import region_mask
 from kneeimg.phantoms.cartilage import PlateThickness
@@ -62,10 +64,12 @@ def one_pose(
     settings: MorphometrySettings,
     grid: Grid,
     inner_mm: float = 2.0,
-) -> dict[str, tuple[float, float, float, float]]:
-    """Region to errors: ThCtAB_aMe in µm, tAB in %, interior rays in µm, RMSE of rays in µm."""
+) -> dict[str, tuple[float, float, float, float, float]]:
+    """Region to errors: ThCtAB_aMe in µm, tAB in %, interior rays in µm, RMSE of rays in µm; and
+    1 where the grid is flagged as too coarse, else 0."""
     knee = measure_knee(phantom.label_map(grid, hard=hard), phantom.side, settings)
     rows = {(m.region, m.quantity): m.value for m in knee.measurements}
+    coarse = {m.region for m in knee.measurements if ReasonCode.COARSE_GRID in m.flags}
     errors = {}
     for region in REGIONS:
         thickness = rows[region, "ThCtAB_aMe"] - truth[region, "ThCtAB_aMe"]
@@ -74,6 +78,7 @@ def one_pose(
             1e3 * thickness,
             100.0 * area,
             *ray_errors_um(knee, phantom, region, inner_mm),
+            float(region in coarse),
         )
     return errors
 
@@ -114,7 +119,7 @@ def series(
     grid: Grid,
     keep: Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """Region to (poses, 4) errors; `keep` is a name under which each pose is kept, and reused."""
+    """Region to (poses, 5) errors; `keep` is a name under which each pose is kept, and reused."""
     rng = np.random.default_rng(20240611)
     settings = MorphometrySettings()
     runs = []
@@ -140,7 +145,8 @@ def report(
     """Print one table and return it; a * marks what misses the aim."""
     print(f"\n{title}")
     heads = ("n", "bias µm", "SD µm", "worst", "range", "interior µm", "tAB %", "range", "RMSE µm")
-    print("plate  {:>3} {:>9} {:>7} {:>7} {:>7} {:>16} {:>14} {:>6} {:>8}".format(*heads))
+    form = "plate  {:>3} {:>9} {:>7} {:>7} {:>7} {:>16} {:>14} {:>6} {:>8} {:>6}"
+    print(form.format(*heads, "coarse"))
     table: dict[str, dict[str, float]] = {}
     for region, values in errors.items():
         bias, sd = (
@@ -151,7 +157,7 @@ def report(
         print(
             f"{region:6} {len(values):3d} {bias[0]:9.1f} {sd[0]:7.1f} {worst:7.1f} {spread[0]:7.1f}"
             f" {bias[2]:8.1f} ± {sd[2]:5.1f} {bias[1]:7.2f} ± {sd[1]:4.2f} {spread[1]:6.2f}"
-            f" {bias[3]:8.1f}"
+            f" {bias[3]:8.1f} {int(values[:, 4].sum()):6d}"
             f"{' *' if missed(bias[0], sd[0], aim_um) else ''}",
             flush=True,
         )
@@ -167,6 +173,7 @@ def report(
             "tab_bias_pct": bias[1],
             "tab_sd_pct": sd[1],
             "vertex_rmse_um": bias[3],
+            "flagged_coarse": values[:, 4].sum(),
         }
     return table
 

@@ -358,7 +358,7 @@ REASONS: dict[ReasonCode, tuple[Behaviour, str]] = {
     ReasonCode.KNEE_NOT_FOUND: (_R, "No knee joint was recognised"),
     ReasonCode.BONE_ON_BONE: (_F, "Joint space is closed: measured 0 mm"),
     ReasonCode.MARGIN_UNCERTAIN: (_F, "A joint margin was found with low confidence"),
-    ReasonCode.WIDTH_UNCERTAIN: (_F, "An edge of the femur lies elsewhere than its look says"),
+    ReasonCode.WIDTH_UNCERTAIN: (_F, "The film leaves open where an edge of the femur lies"),
     ReasonCode.MARGINS_DISAGREE: (_R, "Two searches for the margins disagree, or no knee has such"),
     ReasonCode.COARSE_PIXELS: (_R, "Pixels too large to show trabeculae: no texture"),
     ReasonCode.KL_UNCERTAIN: (_R, "KL support is uncertain: probabilities, but no grade"),

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+_HANKEL = np.add.outer(np.arange(3), np.arange(3))  # which moment stands where in the equations
+
 
 def local_quadratic(
     position: ArrayLike,
@@ -43,16 +45,21 @@ def local_quadratic(
     y = np.asarray(value, dtype=np.float64)
     base = np.asarray(weight, dtype=np.float64)
     offset = (x[None, :] - x[:, None]) / half_window
-    kernel = np.clip(1 - np.abs(offset) ** 3, 0, None) ** 3
-    powers = np.stack([np.ones_like(offset), offset, offset**2])
+    kernel = np.maximum(1 - np.abs(offset * offset * offset), 0.0)
+    moments = np.empty((5, *offset.shape))
+    moments[0] = kernel * kernel * kernel
+    for k in range(1, 5):
+        np.multiply(moments[k - 1], offset, out=moments[k])
+    table = moments.reshape(-1, len(x))  # one matrix product per pass, not five
     robust = np.ones_like(y)
     fit = y
     for _ in range(passes + 1):
-        weights = kernel * (base * robust)[None, :]
-        normal = np.einsum("ank,bnk,nk->nab", powers, powers, weights, optimize=True)
-        right = np.einsum("ank,nk->na", powers, weights * y[None, :], optimize=True)
+        weights = base * robust
+        sums = (table @ weights).reshape(5, -1)
+        normal = sums[_HANKEL].transpose(2, 0, 1)
+        right = (table[: 3 * len(x)] @ (weights * y)).reshape(3, -1).T
         ridge = 1e-9 * (np.trace(normal, axis1=1, axis2=2) + 1e-12)
-        normal += ridge[:, None, None] * np.eye(3)
+        normal = normal + ridge[:, None, None] * np.eye(3)
         fit = np.linalg.solve(normal, right[..., None])[:, 0, 0]
         residual = np.abs(y - fit)
         limit = 6 * max(float(np.median(residual)), least_spread) + 1e-12

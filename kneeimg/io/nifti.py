@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from kneeimg.io.content import content_uid
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown (taken as mm), m, mm, um
 
-#: Packed bytes that are unpacked at once.
-_PIECE = 1 << 16
+#: Packed bytes that are handed over at once, and unpacked bytes that come back at most: a label
+#: map unpacks to a hundred times its size, and pieces that stay in the cache need no new memory.
+_PIECE, _UNPACKED = 1 << 16, 1 << 18
 
 #: What nibabel raises on files that are not NIfTI or are cut short.
 READ_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, zlib.error, OverflowError)
@@ -115,15 +117,25 @@ def _unpack(packed: bytes, offset: int, values: NDArray[np.uint8]) -> None:
     while packed and filled < len(into):  # a gzip file may have several members
         reader = zlib.decompressobj(wbits=31)
         for start in range(0, len(packed), _PIECE):
-            piece = reader.decompress(packed[start : start + _PIECE])
-            kept = piece[max(-filled, 0) : max(len(into) - filled, 0)]
-            into[max(filled, 0) : max(filled, 0) + len(kept)] = kept
-            filled += len(piece)
+            for piece in _pieces(reader, packed[start : start + _PIECE]):
+                kept = piece[max(-filled, 0) : max(len(into) - filled, 0)]
+                into[max(filled, 0) : max(filled, 0) + len(kept)] = kept
+                filled += len(piece)
             if reader.eof:
                 break
         packed = reader.unused_data + packed[start + _PIECE :]
     if filled < len(into):
         raise EOFError(f"{filled + offset} bytes of {offset + len(into)}")
+
+
+def _pieces(reader: Any, packed: bytes) -> Iterator[bytes]:
+    """What a decompressor makes of these bytes, a little at a time."""
+    full = True
+    while full and not reader.eof:
+        piece = reader.decompress(packed, _UNPACKED)
+        packed = reader.unconsumed_tail
+        full = len(piece) == _UNPACKED  # there may be more, also when all bytes are taken
+        yield piece
 
 
 def read_volume(path: Path, unit: Unit = "a.u.") -> Volume:

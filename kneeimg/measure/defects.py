@@ -66,6 +66,8 @@ def find_defects(
     """
     count = len(surface.vertices)
     bare = surface.fields["state"] == int(VertexState.DENUDED)
+    if not bare.any():
+        return np.full(count, -1, dtype=np.int64), ()
     area = np.where(bare, surface.fields["area_mm2"], 0.0)
     part = connected_parts(surface.faces, count, bare).astype(np.int64)
     total = np.bincount(part, weights=area, minlength=count)

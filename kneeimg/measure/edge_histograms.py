@@ -45,9 +45,11 @@ def edge_histograms(
     first = np.floor(turn).astype(np.int64) % ANGLES
     share = turn - np.floor(turn)
     row, column = np.indices(strength.shape) // CELL
-    found = np.zeros((rows, columns, ANGLES))
-    np.add.at(found, (row, column, first), strength * (1 - share))
-    np.add.at(found, (row, column, (first + 1) % ANGLES), strength * share)
+    cell = (row * columns + column) * ANGLES
+    bins = np.concatenate([cell + first, cell + (first + 1) % ANGLES]).ravel()
+    parts = np.concatenate([strength * (1 - share), strength * share]).ravel()
+    sums = np.bincount(bins, parts, rows * columns * ANGLES).astype(np.float64)
+    found: FloatArray = sums.reshape(rows, columns, ANGLES)
     power = gaussian_filter((found**2).sum(axis=2), _AROUND, mode="nearest")
     found /= np.sqrt(power + 1e-4 * power.mean() + 1e-12)[..., None]
     seen = inside[used].reshape(rows, CELL, columns, CELL).mean(axis=(1, 3))

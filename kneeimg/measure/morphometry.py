@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from kneeimg.core.anatomy import REGION_BONES, Bone, Side, VertexState
 from kneeimg.core.label_map import LabelMap
@@ -90,11 +92,23 @@ def measure_knee(
             label_map.require_measurable()  # names what is missing
         require_upright(knee)
         measured = _measure_bones(knee, settings, plate_model)
+        tasks: tuple[Callable[[], Any], ...] = (
+            partial(_rows, knee, measured, settings),
+            partial(_on_own_grid, knee, measured, label_map.grid.frame_uid),
+        )
+        (measurements, findings), (surfaces, owners) = each(lambda task: task(), tasks)
+    return KneeMorphometry(measurements, surfaces, findings, owners)
+
+
+def _rows(
+    knee: CanonicalKnee, measured: Mapping[Bone, MeasuredBone], settings: MorphometrySettings
+) -> tuple[tuple[Measurement, ...], tuple[Finding, ...]]:
+    """All planned rows, and what a reader should know about them."""
     local = {bone: result.surface for bone, result in measured.items()}
     found = input_findings(knee, measured, settings)
     measurements = summarise(
         local,
-        method="ray/soft" if label_map.is_soft else "ray/hard",
+        method="ray/soft" if knee.label_map.is_soft else "ray/hard",
         settings=settings,
         tab_source=_recovered_regions(measured),
         absent=absent_regions(knee.boxes, measured),
@@ -107,15 +121,20 @@ def measure_knee(
         measurements,
         settings,
     )
-    uid = label_map.grid.frame_uid
-    surfaces = {bone: knee.surface_to_patient(surface, uid) for bone, surface in local.items()}
-    findings = tuple(item.finding for item in found) + result_findings(measurements)
+    return measurements, tuple(item.finding for item in found) + result_findings(measurements)
+
+
+def _on_own_grid(
+    knee: CanonicalKnee, measured: Mapping[Bone, MeasuredBone], uid: str | None
+) -> tuple[dict[Bone, Surface], dict[Bone, VoxelOwners]]:
+    """Surfaces in the patient frame, and owners of the voxels of the map that was given."""
+    surfaces = {b: knee.surface_to_patient(result.surface, uid) for b, result in measured.items()}
     owners = {
         bone: replace(result.owners, index=knee.own_index(result.owners.index))
         for bone, result in measured.items()
         if result.owners is not None
     }
-    return KneeMorphometry(measurements, surfaces, findings, owners)
+    return surfaces, owners
 
 
 def _measure_bones(

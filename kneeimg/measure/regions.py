@@ -25,6 +25,7 @@ from kneeimg.core.anatomy import (
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
+from kneeimg.geometry.sharing import each
 from kneeimg.measure.tab import COVERED, HOLES_FILLED
 from kneeimg.settings.morphometry import MorphometrySettings
 
@@ -138,10 +139,15 @@ def summarise(
     """
     rows: dict[tuple[str, str], Measurement] = {}
     on_tab = {bone: _tab_only(surface) for bone, surface in surfaces.items()}
-    for region, bone in REGION_BONES.items():
-        reason = (absent or {}).get(region)
-        part = None if reason else _part(on_tab.get(bone), region)
-        values = {} if part is None else _values(part)
+    missing = absent or {}
+    known = tuple(region for region in REGION_BONES if region not in missing)
+    parts = dict(
+        zip(known, each(lambda r: _part(on_tab.get(REGION_BONES[r]), r), known), strict=True)
+    )
+    found = dict(zip(known, each(lambda r: _values(parts[r], r), known), strict=True))
+    for region in REGION_BONES:
+        reason, part = missing.get(region), parts.get(region)
+        values = found.get(region, {})
         context = {"method": method, "tab_source": _source(part, region, tab_source)}
         codes = _codes(values, part, settings) + tuple((flags or {}).get(region, ()))
         for quantity, unit in quantity_units(region).items():
@@ -181,8 +187,10 @@ def _part(surface: Surface | None, region: str) -> _Part | None:
     )
 
 
-def _values(part: _Part) -> dict[str, float]:
+def _values(part: _Part | None, region: str) -> dict[str, float]:
     """Quantities of one region; a quantity that this region has not is left out or NaN."""
+    if part is None:
+        return {}
     measured = part.state == int(VertexState.MEASURED)
     undetermined = part.state == int(VertexState.UNDETERMINED)
     known = ~undetermined
@@ -206,16 +214,18 @@ def _values(part: _Part) -> dict[str, float]:
         mean_mm = 0.5 * (mean_mm + part.articular_mm3 / part.articular_mm2)
     over_tab = np.where(measured, part.ray_mm, 0.0)[known]
     sd_tab_mm = _mean_sd(over_tab, part.area_mm2[known])[1]
-    thinnest_mm, thickest_mm = _extremes(over_tab, part.area_mm2[known], EXTREME_SHARE)
+    extremes: dict[str, float] = {}
+    if region in EXTREME_REGIONS:
+        ends_mm = _extremes(over_tab, part.area_mm2[known], EXTREME_SHARE)
+        extremes = dict(zip(EXTREME_UNITS, ends_mm, strict=True))
     mean_tab_mm = mean_mm * covered / total
     return values | {
         "ThCtAB_aMe": mean_tab_mm,
         "ThCtAB_aSD": sd_tab_mm,
         "ThCtAB_aCV": 100.0 * sd_tab_mm / mean_tab_mm,
-        "ThCtAB_aMiv": thinnest_mm,
-        "ThCtAB_aMav": thickest_mm,
         "ThCcAB_aMe": mean_mm,
         "ThCcAB_aSD": sd_mm,
+        **extremes,
     }
 
 

@@ -68,6 +68,7 @@ def thickness_on_grid(
         if open_.any():
             points = label_map.grid.to_mm(index[open_])
             nearest = KDTree(surface.vertices[measured]).query(points)[1]
+            vertex = vertex.copy()  # the owners belong to the caller
             vertex[open_] = np.flatnonzero(measured)[nearest]
         values[tuple(index.T)] = surface.fields["thickness_mm"][vertex]
 
@@ -84,5 +85,7 @@ def _voxels(
     if owners is None:
         index = np.argwhere(label_map.labels == int(bone.cartilage)).astype(np.int32)
         return index, np.full(len(index), -1, dtype=np.int64)
+    if not label_map.is_soft:  # owners are all voxels of the label
+        return owners.index, owners.vertex
     labelled = label_map.labels[tuple(owners.index.T)] == int(bone.cartilage)
     return owners.index[labelled], owners.vertex[labelled]

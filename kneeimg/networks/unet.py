@@ -12,8 +12,8 @@ class SingleHeadUNet(DynUNet):
 
     The head sums features of both signs to logits near 0 where two tissues meet; eight bits of
     mantissa there move whole plates by several µm. The rest of the network may be rounded: with
-    this head, thickness differs by 1 µm from single precision throughout, in two thirds of the
-    time.
+    this head the thickness of a plate differs by 1 µm from that in single precision, unless its
+    surfaces touch by chance, in two thirds of the time.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -178,6 +178,11 @@ _TEXTURE: Mapping[str, Level] = {
 }
 _PLAIN_TEXTURE: Level = (0.03, 0.2)
 
+#: How much brighter cartilage is at its surface than at the bone: smallest and largest. Its T2 is
+#: shortest at the bone, so T2 weighting all but hides the deep layer.
+_LAYERING: Mapping[str, Level] = {"t2_fs": (0.0, 1.2)}
+_USUAL_LAYERING: Level = (-0.35, 0.5)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contrast:
@@ -223,7 +228,8 @@ def draw_contrast(families: Mapping[str, float], rng: np.random.Generator) -> Co
             mean[member] = levels[group] * (1.0 + _WITHIN_GROUP * rng.standard_normal())
             texture[member] = spread * mean[member]
     mean = np.clip(mean, 0.0, 1.2)
-    return Contrast(family, mean, texture, float(rng.uniform(-0.35, 0.5)))
+    low, high = _LAYERING.get(family, _USUAL_LAYERING)
+    return Contrast(family, mean, texture, float(rng.uniform(low, high)))
 
 
 def _levels(ranges: Mapping[str, Level], rng: np.random.Generator) -> dict[str, float]:

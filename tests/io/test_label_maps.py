@@ -360,6 +360,19 @@ def test_scheme_without_compartments_tells_no_side(tmp_path: Path) -> None:
     assert read_label_map(write_label_map(blocks(), tmp_path / "m.nii")).side_from_labels is None
 
 
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_file_that_unpacks_to_many_times_its_size_is_whole(beyond: int, tmp_path: Path) -> None:
+    count = 5 * (1 << 18) - 544 + beyond  # the file unpacks to whole pieces, or a byte beside
+    values = np.zeros((count, 1, 1), np.uint8)
+    values[count // 3 : count // 2] = np.random.default_rng(1).integers(
+        0, 7, count // 2 - count // 3
+    )[:, None, None]
+    values[-1] = 6
+    path = tmp_path / "long.nii.gz"
+    nib.save(nib.Nifti2Image(values, np.eye(4)), path)  # NIfTI-2: more voxels along an axis
+    np.testing.assert_array_equal(read_volume(path).data, values)
+
+
 def test_a_packed_file_may_have_members_and_must_be_whole(tmp_path: Path) -> None:
     path = write_label_map(blocks(), tmp_path / "whole.nii.gz")
     raw = gzip.decompress(path.read_bytes())

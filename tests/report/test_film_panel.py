@@ -14,6 +14,7 @@ from kneeimg.core.radiograph import SpacingSource
 from kneeimg.errors import Finding, ReasonCode
 from kneeimg.measure.joint_space import measure_joint_space
 from kneeimg.phantoms.film import FilmKnee, FilmPhantom, FilmSetup, knee_film
+from kneeimg.report.figures.canvas import house_style
 from kneeimg.report.figures.film import film_figure, film_panel, value_text
 
 
@@ -139,3 +140,30 @@ def test_kl_support_is_drawn_as_bars_and_called_support(phantom):
     assert "uncertain: no grade is suggested" in texts
     assert "no grade stands out" in texts
     assert not any("suggested: KL" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "the film lies outside the films that the KL model learned from",
+        "grades far apart are both likely",
+        "a reason that nobody has written yet, and that goes on for longer than any other of them",
+    ],
+)
+def test_no_text_leaves_the_panel_or_lies_on_another(phantom, message):
+    parts = {f"lateral_nosteophyte_{bone}": 0.5 for bone in ("tibia", "femur")}
+    parts |= {"lateral_look_femoral_margin": 0.4, "lateral_look_tibial_margin": -0.3}
+    doubt = Finding(ReasonCode.KL_OUT_OF_RANGE, message)
+    support = KlSupport((0.05, 0.10, 0.55, 0.25, 0.05), None, parts, findings=(doubt,))
+    rows = measure_joint_space(phantom.margins, phantom.radiograph.spacing_mm)
+    with house_style():
+        figure = film_figure(phantom.radiograph, phantom.margins, rows, support=support)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.texts]
+    words = " ".join(text.get_text() for text in figure.texts)
+    assert message in words
+    for number, box in enumerate(boxes):
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= figure.bbox.width
+        assert box.y1 <= figure.bbox.height
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])

@@ -11,7 +11,8 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.measure.joint_space import measure_joint_space
 from kneeimg.phantoms.film import FilmKnee, FilmPhantom, FilmSetup, knee_film, to_pixels
-from kneeimg.segment.film.edges import expected_edge, trace_edge
+from kneeimg.segment.film.edges import expected_edge
+from kneeimg.segment.film.femoral_edge import find_edge
 from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.rectify import LevelFilm, level
 from kneeimg.segment.film.rim import find_rims
@@ -42,7 +43,7 @@ def test_the_width_does_not_come_from_the_outline(film, wider):
     seen = level_film(film, KNEE, SETUP, wider)
     for compartment, edge_mm in ((Compartment.MEDIAL, 0.0), (Compartment.LATERAL, 80.0)):
         expected = expected_edge(seen, trace_pair(seen, compartment), compartment)
-        line, _ = trace_edge(seen, compartment, expected)
+        line = find_edge(seen, compartment, expected).line
         outer = line[:, 0].min() if edge_mm == 0 else line[:, 0].max()
         at = seen.pose.pixels(np.array([outer, -0.2]))[0]
         true = to_pixels(np.array([[edge_mm, -22.0]]), KNEE, SETUP)[0, 0]

@@ -156,3 +156,11 @@ def test_the_mean_of_a_box_is_that_of_the_voxels_in_view() -> None:
     mean = _box_mean(volume, [1, 3, 2])
     assert float(mean[4, 5, 3]) == pytest.approx(float(volume[3:6, 2:9, 1:6].mean()), rel=1e-5)
     assert float(mean[0, 11, 6]) == pytest.approx(float(volume[:2, 8:, 4:].mean()), rel=1e-5)
+
+
+def test_t2_weighting_may_hide_the_deep_layer() -> None:
+    rng = np.random.default_rng(5)
+    layering = [draw_contrast({"t2_fs": 1.0}, rng).layering for _ in range(50)]
+    assert min(layering) >= 0.0
+    assert max(layering) > 0.9
+    assert max(draw_contrast({"dess": 1.0}, rng).layering for _ in range(50)) <= 0.5

@@ -112,6 +112,32 @@ _PLACES = {
 }
 
 
+def text_width_px(text: str, size: float) -> float:
+    """Width of a line of text in pixels, in the font of the house style."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family=str(_STYLE["font.family"]))
+    # the measure is the outline in points; a blank at an end has none
+    return float(TextPath((0, 0), f"{text}.", size=size, prop=font).get_extents().x1) * DPI / 72
+
+
+def fitted_lines(text: str, width_px: float, size: float) -> list[str]:
+    """Text broken between words into lines no wider than a width; a longer word stays whole.
+
+    >>> fitted_lines("one two three", 60.0, 9.0)
+    ['one two', 'three']
+    """
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width_px(longer, size) <= width_px:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 def halo(colour: str) -> list[Any]:
     """Outline that keeps text readable on bone, image and line."""
     from matplotlib.patheffects import withStroke

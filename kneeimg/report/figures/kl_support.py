@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kneeimg.core.kl_support import GRADES, KlSupport
 from kneeimg.report import palette
+from kneeimg.report.figures.canvas import fitted_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 NOTICE = "KL support, not a diagnosis"
 _DRIVERS = 4
-_LEFT, _TEXT, _TOP, _STEP = 0.605, 0.795, 0.196, 0.0275
+_LEFT, _TEXT, _RIGHT, _TOP, _STEP = 0.605, 0.795, 0.992, 0.196, 0.0275
+_SIZE = 8.8
+_LINES = 6  # that lie between the heading and the edge of the panel
 _NAMES = {
     "JSN": "narrowing",
     "space": "mean joint space",
@@ -40,10 +43,10 @@ def draw_kl_support(figure: Figure, support: KlSupport) -> None:
     """Bars of P(KL = 0 .. 4) and the words beside them, in the lower right of the panel."""
     figure.text(_LEFT, _TOP, NOTICE, fontsize=9.5, fontweight="bold", color=palette.INK)
     _draw_bars(figure.add_axes((_LEFT + 0.008, 0.052, 0.155, 0.118)), support)
-    lines = [suggestion_text(support), *driver_texts(support)]
-    for number, line in enumerate(lines):
+    width_px = (_RIGHT - _TEXT) * figure.get_figwidth() * figure.dpi
+    for number, line in enumerate(support_lines(support, width_px)):
         figure.text(
-            _TEXT, _TOP - number * _STEP, line, fontsize=8.8,
+            _TEXT, _TOP - number * _STEP, line, fontsize=_SIZE,
             fontweight="bold" if number == 0 else "normal",
             color=palette.INK if number == 0 else palette.QUIET_INK,
         )  # fmt: skip
@@ -71,8 +74,19 @@ def suggestion_text(support: KlSupport) -> str:
     return "uncertain: no grade is suggested"
 
 
+def support_lines(support: KlSupport, width_px: float) -> list[str]:
+    """The suggestion, the first reason of doubt and the features that moved the odds most.
+
+    A reason is broken to the width; it takes the place of features, never the other way round.
+    """
+    reasons = [finding.message for finding in support.findings[:1]]
+    doubt = [line for text in reasons for line in fitted_lines(text, width_px, _SIZE)]
+    features = driver_texts(support)[: _LINES - 1 - len(doubt)]
+    return [suggestion_text(support), *features, *doubt]
+
+
 def driver_texts(support: KlSupport) -> list[str]:
-    """The features that moved the odds most, with their sign; the first reason of doubt last.
+    """The features that moved the odds most, with their sign.
 
     >>> from kneeimg.core.kl_support import KlSupport
     >>> film = KlSupport((0.1, 0.2, 0.4, 0.2, 0.1), 2, {"medial_JSN": 0.82, "knee_JSW_share": 0.0})
@@ -80,8 +94,7 @@ def driver_texts(support: KlSupport) -> list[str]:
     ['+0.82  medial narrowing']
     """
     parts = [(name, part) for name, part in support.contributions.items() if abs(part) >= 0.005]
-    texts = [f"{part:+.2f}  {feature_name(name)}" for name, part in parts[:_DRIVERS]]
-    return texts + [finding.message for finding in support.findings[:1]]
+    return [f"{part:+.2f}  {feature_name(name)}" for name, part in parts[:_DRIVERS]]
 
 
 def feature_name(name: str) -> str:

@@ -17,8 +17,8 @@ from kneeimg.segment.film.trace import TracedPair
 
 FloatArray = NDArray[np.float64]
 
-# Where margins are compared: the part of each compartment that is measured.
-_X = {
+#: Where margins are compared: the part of each compartment that is measured.
+MEASURED_X = {
     Compartment.MEDIAL: np.arange(0.11, 0.31, 0.01),
     Compartment.LATERAL: np.arange(0.69, 0.90, 0.01),
 }
@@ -117,8 +117,8 @@ def limits(
     others: Sequence[Search],
 ) -> tuple[Limit, ...]:
     """Every quantity that is checked, with its bound."""
-    tops = {c: _height(pose.frame(femur[c].points), _X[c]) for c in Compartment}
-    floors = {c: _height(pose.frame(tibia[c].points), _X[c]) for c in Compartment}
+    tops = {c: _height(pose.frame(femur[c].points), MEASURED_X[c]) for c in Compartment}
+    floors = {c: _height(pose.frame(tibia[c].points), MEASURED_X[c]) for c in Compartment}
     found: list[Limit] = []
     for c in Compartment:
         gap = floors[c] - tops[c]
@@ -162,17 +162,17 @@ def frame_limits(margins: JointMargins, located: Pose) -> tuple[Limit, ...]:
 def _shapes(c: Compartment, top: FloatArray, floor: FloatArray) -> Iterator[Limit]:
     """Distance from the typical condyle and plateau, each turned and moved to fit."""
     for bone, line, typical, most in (
-        ("condyle", top, femur_v(_X[c]), _FEMUR_SHAPE),
-        ("plateau", floor, tibia_v(_X[c]), _TIBIA_SHAPE),
+        ("condyle", top, femur_v(MEASURED_X[c]), _FEMUR_SHAPE),
+        ("plateau", floor, tibia_v(MEASURED_X[c]), _TIBIA_SHAPE),
     ):
         rest = line - typical
-        rest = rest - np.polyval(np.polyfit(_X[c], rest, 1), _X[c])
+        rest = rest - np.polyval(np.polyfit(MEASURED_X[c], rest, 1), MEASURED_X[c])
         yield Limit(f"shape of the {c} {bone} in femoral widths", float(np.abs(rest).max()), most)
 
 
 def _raggedness(c: Compartment, top: FloatArray, floor: FloatArray) -> Iterator[Limit]:
     """Distance from a cubic: a margin that jumps between two lines on the film is not smooth."""
-    x = _X[c] - _X[c].mean()
+    x = MEASURED_X[c] - MEASURED_X[c].mean()
     for bone, line in (("condyle", top), ("plateau", floor)):
         rest = float(np.abs(line - np.polyval(np.polyfit(x, line, 3), x)).max())
         yield Limit(f"raggedness of the {c} {bone}", rest, _TORN, _RAGGED, c.value)
@@ -180,7 +180,7 @@ def _raggedness(c: Compartment, top: FloatArray, floor: FloatArray) -> Iterator[
 
 def _tilt_deg(floors: Mapping[Compartment, FloatArray]) -> float:
     fall = float(floors[Compartment.LATERAL].mean() - floors[Compartment.MEDIAL].mean())
-    run = float(_X[Compartment.LATERAL].mean() - _X[Compartment.MEDIAL].mean())
+    run = float(MEASURED_X[Compartment.LATERAL].mean() - MEASURED_X[Compartment.MEDIAL].mean())
     return abs(float(np.degrees(np.arctan2(fall, run))))
 
 
@@ -196,7 +196,7 @@ def _agreement(
             ("femur", tops[c], pair.femur),
             ("tibia", floors[c], pair.tibia),
         ):
-            again = _height(pose.frame(other.pose.pixels(path)), _X[c])
+            again = _height(pose.frame(other.pose.pixels(path)), MEASURED_X[c])
             apart = float(np.percentile(np.abs(own - again), 75))
             yield Limit(
                 f"distance of two searches, {c} {bone}", apart, _DISAGREEMENT, _DOUBT, c.value

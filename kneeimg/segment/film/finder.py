@@ -21,15 +21,22 @@ from kneeimg.segment.film.checks import (
 )
 from kneeimg.segment.film.closed import close_joint
 from kneeimg.segment.film.consistency import Search, check_consistent, frame_limits
-from kneeimg.segment.film.edges import expected_edge, trace_edge
+from kneeimg.segment.film.edges import expected_edge
+from kneeimg.segment.film.femoral_edge import (
+    FemoralEdge,
+    check_spread,
+    find_edge,
+    refined_edge,
+)
 from kneeimg.segment.film.fibula import check_fibula, side_from_fibula
-from kneeimg.segment.film.frame_check import check_frame
+from kneeimg.segment.film.frame_check import check_frame, shipped_edge_model
 from kneeimg.segment.film.knees import choose_view, medial_on_left, polarity_finding
 from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.metal import check_metal
 from kneeimg.segment.film.polarity import upright
-from kneeimg.segment.film.rectify import LevelFilm, level
-from kneeimg.segment.film.refine import RefineScale, Shape, refine
+from kneeimg.segment.film.readings import Readings, read_margins
+from kneeimg.segment.film.rectify import LevelFilm, Leveller
+from kneeimg.segment.film.refine import RefineScale
 from kneeimg.segment.film.rim import find_rims
 from kneeimg.segment.film.shaft import femoral_axis, tibial_axis
 from kneeimg.segment.film.trace import STARTS, TracedPair, trace_pair
@@ -40,7 +47,6 @@ FloatArray = NDArray[np.float64]
 METHOD = "outline+paths"
 _PAST_EDGE = 0.045  # x of the end of a plateau inside the edge of the femur
 _MOST_TRIMMED = 0.10  # x; margins are needed from there on
-_CLEAR = 0.65  # confidence of a femoral edge against its clear part
 _RIVAL = 0.25  # of a search's score; what is worse by more is no rival
 _SAME = 0.02
 _MOST_LOOKS = 5
@@ -131,14 +137,17 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
     findings += check_metal(image, pose)
     if pose.score < settings.minimum_match:
         raise knee_not_found(pose.score, settings.minimum_match)
-    before, seen = _settled(image, pose)
+    leveller = Leveller(image)
+    before, seen = _settled(leveller, pose)
     check_in_view(image.shape, seen.film.pose)
     if settings.check_fibula:
         check_fibula(seen.film)
     findings += check_trace(seen.pairs)
-    lines = _refined(image, seen, settings)
+    scale = RefineScale.of(seen.film.pose.width, settings.smoothing_width)
+    read = read_margins(image, leveller, seen.film.pose, seen.pairs, scale)
+    lines = _refined(image, seen, read, scale)
     others = [Search(before.pairs, before.film.pose), *seen.rivals()]
-    frame = frame_limits(lines, pose)
+    frame = (*frame_limits(lines, pose), *read.limits())
     findings += check_consistent(seen.film.pose, lines.femur, lines.tibia, others, frame)
     findings += check_frame(image, lines)
     rims = find_rims(seen.film, lines.femur, lines.tibia)
@@ -159,15 +168,14 @@ class _Seen:
     ----------
     tries : What each search found, the best first.
     expected : x of each femoral edge by the end of its plateau.
-    edges, clear : Each femoral edge and how clear it is.
+    edges : Each femoral edge.
     restarted : Whether a search from elsewhere than the typical margins was the best.
     """
 
     film: LevelFilm
     tries: dict[Compartment, list[TracedPair]]
     expected: dict[Compartment, float]
-    edges: dict[Compartment, FloatArray]
-    clear: dict[Compartment, float]
+    edges: dict[Compartment, FemoralEdge]
     restarted: bool
 
     @property
@@ -186,29 +194,28 @@ class _Seen:
         ]
 
 
-def _look(image: FloatArray, pose: Pose, starts: tuple[float, ...] = STARTS[:1]) -> _Seen:
-    film = level(image, pose)
+def _look(leveller: Leveller, pose: Pose, starts: tuple[float, ...] = STARTS[:1]) -> _Seen:
+    film = leveller.at(pose)
     found = {c: [trace_pair(film, c, start) for start in starts] for c in Compartment}
     # of equal scores the first, from the typical margins, stays first
     tries = {c: sorted(pairs, key=lambda pair: -pair.score) for c, pairs in found.items()}
     restarted = any(found[c][0].score < tries[c][0].score - _SAME for c in Compartment)
     expected = {c: expected_edge(film, tries[c][0], c) for c in Compartment}
-    traced = {c: trace_edge(film, c, expected[c]) for c in Compartment}
-    edges = {c: line for c, (line, _) in traced.items()}
-    clear = {c: strength for c, (_, strength) in traced.items()}
-    return _Seen(film, tries, expected, edges, clear, restarted)
+    places = shipped_edge_model().expected(film)
+    edges = {c: find_edge(film, c, places[c]) for c in Compartment}
+    return _Seen(film, tries, expected, edges, restarted)
 
 
-def _settled(image: FloatArray, pose: Pose) -> tuple[_Seen, _Seen]:
+def _settled(leveller: Leveller, pose: Pose) -> tuple[_Seen, _Seen]:
     """The last two looks, each in the frame that the look before it gives, until that stays."""
-    seen = _look(image, pose, STARTS)
+    seen = _look(leveller, pose, STARTS)
     for _ in range(_MOST_LOOKS - 2):
-        seen, old = _look(image, _better_pose(seen)), seen.film.pose
+        seen, old = _look(leveller, _better_pose(seen)), seen.film.pose
         if _moved(old, seen.film.pose) < _SETTLED:
             break
-    last = _look(image, _better_pose(seen), STARTS)
+    last = _look(leveller, _better_pose(seen), STARTS)
     if last.restarted:
-        seen, last = last, _look(image, _better_pose(last), STARTS)
+        seen, last = last, _look(leveller, _better_pose(last), STARTS)
     return seen, last
 
 
@@ -228,7 +235,7 @@ def _better_pose(seen: _Seen) -> Pose:
     if abs(turn_deg - pose.turn_deg) > 8.0:
         return pose
     along /= np.linalg.norm(along)
-    edge = [pose.pixels(seen.edges[c]) @ along for c in Compartment]
+    edge = [pose.pixels(seen.edges[c].line) @ along for c in Compartment]
     start, stop = float(edge[0].min()), float(edge[1].max())
     width = float(np.clip(stop - start, 0.85 * pose.width, 1.15 * pose.width))
     middle = (start + stop) / 2
@@ -236,22 +243,16 @@ def _better_pose(seen: _Seen) -> Pose:
     return replace(pose, column=float(at[0]), row=float(at[1]), width=width, turn_deg=turn_deg)
 
 
-def _refined(image: FloatArray, seen: _Seen, settings: FilmSettings) -> JointMargins:
+def _refined(image: FloatArray, seen: _Seen, read: Readings, scale: RefineScale) -> JointMargins:
     pose = seen.film.pose
-    scale = RefineScale.of(pose.width, settings.smoothing_width)
     right, down = pose.matrix[:, 0] / pose.width, pose.matrix[:, 1] / pose.width
-    femur: dict[Compartment, MarginLine] = {}
-    tibia: dict[Compartment, MarginLine] = {}
-    edges: dict[Compartment, MarginLine] = {}
-    for compartment, pair in seen.pairs.items():
-        femur[compartment] = refine(image, pose.pixels(pair.femur), -down, scale, Shape.ROUND)
-        tibia[compartment] = refine(image, pose.pixels(pair.tibia), down, scale, Shape.FLOOR)
-        inward = right if compartment is Compartment.MEDIAL else -right
-        edge = pose.pixels(seen.edges[compartment])
-        edges[compartment] = _sure_part(refine(image, edge, inward, scale, Shape.ROUND))
-    findings = check_edges(edges, image.shape, pose, seen.expected, seen.clear)
-    femur = {c: _over_bone(line, c, seen) for c, line in femur.items()}
-    tibia = {c: _over_bone(line, c, seen) for c, line in tibia.items()}
+    inward = {Compartment.MEDIAL: right, Compartment.LATERAL: -right}
+    edges = {c: refined_edge(image, pose, edge, inward[c]) for c, edge in seen.edges.items()}
+    clear = {c: edge.strength for c, edge in seen.edges.items()}
+    findings = check_edges(edges, image.shape, pose, seen.expected, clear)
+    findings += check_spread(seen.edges)
+    femur = {c: _over_bone(mean.line, c, seen) for c, mean in read.femur.items()}
+    tibia = {c: _over_bone(mean.line, c, seen) for c, mean in read.tibia.items()}
     femur, tibia = close_joint(image, pose, femur, tibia)
     touch = common_tangent(
         femur[Compartment.MEDIAL].points, femur[Compartment.LATERAL].points, down
@@ -270,12 +271,6 @@ def _over_bone(line: MarginLine, compartment: Compartment, seen: _Seen) -> Margi
         x, expected = 1 - x, 1 - expected
     keep = ~(x < min(expected + _PAST_EDGE, _MOST_TRIMMED))
     return MarginLine(line.points[keep], line.confidence[keep]) if keep.any() else line
-
-
-def _sure_part(edge: MarginLine) -> MarginLine:
-    """The part of an edge that is seen clearly: what leads astray in soft tissue is faint."""
-    sure = edge.confidence >= _CLEAR * np.percentile(edge.confidence, 75)
-    return MarginLine(edge.points[sure], edge.confidence[sure])
 
 
 def _once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -3,8 +3,8 @@
 The edge of a condyle is faint where it lies in front of soft tissue, and the skin or a vessel may
 be clearer: then the femoral width, and with it every x, is wrong although each line is sharp. What
 is seen all around says where the edges should be: ridge regression on histograms of edge
-directions [1]_ over the level film, learned from films on which the edges were found. It moves no
-margin; it only says which widths to look at.
+directions [1]_ over the level film, learned from films on which the edges were found. The search
+for an edge expects it there; where what it found lies far off, the width is to be looked at.
 
 References
 ----------

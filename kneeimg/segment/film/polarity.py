@@ -34,7 +34,7 @@ def line_skewness(image: FloatArray, width: float) -> float:
     rim = min(int(3 * sigma) + 2, min(image.shape) // 4)
     inner = detail[rim : image.shape[0] - rim, rim : image.shape[1] - rim]
     scaled = np.clip(inner / (inner.std() + 1e-12), -4.0, 4.0)  # no single object decides
-    return float((scaled**3).mean())
+    return float((scaled * scaled * scaled).mean())  # a power takes ten times as long
 
 
 def upright(
