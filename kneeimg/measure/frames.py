@@ -156,13 +156,14 @@ def _flexion_axis(
     ends = x[height < distal + _CONDYLES_MM]
     middle, width = 0.5 * (ends.min() + ends.max()), float(np.ptp(ends))
     low = height < distal + _SPHERE_HEIGHT * width
-    points, out, area, x = vertices_mm[low], normals[low] @ axes.T, area_mm2[low], x[low]
+    chosen = np.flatnonzero(low & (np.abs(x - middle) > _SPHERE_INNER * width))
+    out = normals.take(chosen, axis=0) @ axes.T
     angle_deg = np.rad2deg(np.arctan2(out[:, 1], -out[:, 2]))
-    chosen = (angle_deg > _SPHERE_FROM_DEG) & (angle_deg < _SPHERE_TO_DEG)
-    chosen &= (np.abs(out[:, 0]) < _SPHERE_SIDEWAYS) & (np.abs(x - middle) > _SPHERE_INNER * width)
+    backward = (angle_deg > _SPHERE_FROM_DEG) & (angle_deg < _SPHERE_TO_DEG)
+    chosen = chosen[backward & (np.abs(out[:, 0]) < _SPHERE_SIDEWAYS)]
     centres = []
-    for side in (x > middle, x < middle):
-        centre = _trimmed_sphere(points[chosen & side], area[chosen & side])
+    for side in (chosen[x[chosen] > middle], chosen[x[chosen] < middle]):
+        centre = _trimmed_sphere(vertices_mm.take(side, axis=0), area_mm2[side])
         if centre is None:
             return None
         centres.append(centre)

