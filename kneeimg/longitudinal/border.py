@@ -24,8 +24,9 @@ FloatArray = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 #: The border belongs to a deep part that comes this near, in widths of the rim. Opposite of a
-#: straight front it lies one width away; at the corners of a bite of 10 mm² 1.1 widths.
-_BESIDE_DEEP = 1.25
+#: straight front it lies one width away, at the corners of a bite of 10 mm² up to 1.7 widths (34
+#: plates: 1.25 found 76 % of such bites to within a tenth of their area, 1.75 finds 91 %).
+_BESIDE_DEEP = 1.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
