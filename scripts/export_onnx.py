@@ -1,6 +1,6 @@
 """Export the networks of a knee model as ONNX and compare them with torch.
 
-    python scripts/export_onnx.py MODEL -o FOLDER [--image SCAN --side right]
+    python scripts/export_onnx.py MODEL -o FOLDER [--image SCAN [--echo 1] --side right]
 
 MODEL is a model's name (knee_mr) or folder. Writes coarse.onnx and fine.onnx and prints the largest
 difference of the probabilities on random input. With a scan (DICOM series or NIfTI image), both are
@@ -40,12 +40,12 @@ def largest_difference(model: KneeCascade, other: KneeCascade) -> float:
 
 
 def compare_thickness(
-    bundle: Bundle, model: KneeCascade, other: KneeCascade, scan: Path, side: Side
+    bundle: Bundle, model: KneeCascade, other: KneeCascade, scan: Path, echo: int | None, side: Side
 ) -> dict[str, float]:
     """Plate to the difference of its mean thickness, ONNX minus torch, µm."""
     from kneeimg.pipeline.segmenting import read_scan
 
-    image = read_scan(scan, None).image
+    image = read_scan(scan, echo).image
     means = []
     for one in (model, other):
         settings = SegmentationSettings(device="cpu", precision="fp32")
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--image", type=Path)
+    parser.add_argument("--echo", type=int)
     parser.add_argument("--side", type=Side, default=None)
     given = parser.parse_args()
     folder = find_bundle(given.model)
@@ -76,7 +77,8 @@ def main() -> None:
         return
     if given.side is None:
         parser.error("--image needs --side")
-    for plate, gap_um in compare_thickness(bundle, model, other, given.image, given.side).items():
+    gaps_um = compare_thickness(bundle, model, other, given.image, given.echo, given.side)
+    for plate, gap_um in gaps_um.items():
         print(f"{plate:5} thickness differs by {gap_um:+.2f} um")
 
 
