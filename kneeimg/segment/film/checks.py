@@ -32,6 +32,18 @@ def knee_not_found(score: float, least: float) -> InputError:
     )
 
 
+def width_uncertain(compartment: Compartment, what: str, expected: str, found: str) -> Finding:
+    """The flag of a femoral edge, and with it of the width and every x, that may lie elsewhere."""
+    return Finding(
+        ReasonCode.WIDTH_UNCERTAIN,
+        f"the {compartment} edge of the femur {what}",
+        where=compartment.value,
+        expected=expected,
+        found=found,
+        action="look at the femoral edges drawn on the film: x and the width depend on them",
+    )
+
+
 def check_in_view(shape: tuple[int, ...], pose: Pose) -> None:
     """Refuse a joint whose margins or condyles are cut off by the edge of the film."""
     corners = pose.pixels(_NEEDED)

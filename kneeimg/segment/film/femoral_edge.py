@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.core.margins import Compartment, MarginLine
-from kneeimg.errors import Finding, ReasonCode
+from kneeimg.errors import Finding
+from kneeimg.segment.film.checks import width_uncertain
 from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.outline import femur_edge_x
 from kneeimg.segment.film.rectify import WIDTH, LevelFilm
@@ -156,13 +157,11 @@ def refined_edge(
 def check_spread(edges: Mapping[Compartment, FemoralEdge]) -> list[Finding]:
     """Flag each edge for which the film leaves several places."""
     return [
-        Finding(
-            ReasonCode.WIDTH_UNCERTAIN,
-            f"the {c} edge of the femur may lie at several places",
-            where=c.value,
-            expected=f"a spread of at most {_DOUBT:g} femoral widths",
-            found=f"{edge.spread:.3f}",
-            action="look at the femoral edges drawn on the film: x and the width depend on them",
+        width_uncertain(
+            c,
+            "may lie at several places",
+            f"a spread of at most {_DOUBT:g} femoral widths",
+            f"{edge.spread:.3f}",
         )
         for c, edge in edges.items()
         if edge.spread > _DOUBT

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.core.margins import Compartment, JointMargins
-from kneeimg.errors import Finding, ModelError, ReasonCode
+from kneeimg.errors import Finding, ModelError
 from kneeimg.measure.edge_histograms import ANGLES, CELL, edge_histograms
+from kneeimg.segment.film.checks import width_uncertain
 from kneeimg.segment.film.locate import Pose
 from kneeimg.segment.film.rectify import LEFT, RIGHT, TOP, WIDTH, LevelFilm, level
 from kneeimg.settings.resources import model_path
@@ -132,13 +133,11 @@ def check_frame(
         Compartment.LATERAL: 1.0 - expected[Compartment.LATERAL],
     }
     return [
-        Finding(
-            ReasonCode.WIDTH_UNCERTAIN,
-            f"the {c} edge of the femur lies elsewhere than the look of the knee says",
-            where=c.value,
-            expected=f"at most {MOST_OUTSIDE:g} femoral widths outside, {MOST_INSIDE:g} inside it",
-            found=f"{abs(by):.3f} {'outside' if by > 0 else 'inside'}",
-            action="look at the femoral edges drawn on the film: x and the width depend on them",
+        width_uncertain(
+            c,
+            "lies elsewhere than the look of the knee says",
+            f"at most {MOST_OUTSIDE:g} femoral widths outside, {MOST_INSIDE:g} inside it",
+            f"{abs(by):.3f} {'outside' if by > 0 else 'inside'}",
         )
         for c, by in outside.items()
         if not -MOST_INSIDE <= by <= MOST_OUTSIDE
