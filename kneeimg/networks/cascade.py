@@ -26,7 +26,8 @@ CARTILAGE_CLASSES = (2, 4, 6)
 #: Coarse voxels on each side of cartilage over which it is taken to hang together.
 _JOINING = 3
 
-#: Percentiles of the coarse image that become 0 and 1.
+#: Percentiles of the coarse image that become 0 and 1. Most of a fat-suppressed view is dark, so
+#: cartilage may well lie above 1, see :func:`scaled`.
 INTENSITY_PERCENTILES = (1.0, 99.0)
 
 
@@ -104,9 +105,19 @@ def intensity_range(coarse_image: Tensor) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
+def levelled(image: Tensor, low: float, high: float) -> Tensor:
+    """`low` and `high` to 0 and 1; clipped below, open above."""
+    return ((image - low) / (high - low)).clamp(min=0.0)
+
+
 def scaled(image: Tensor, low: float, high: float) -> Tensor:
-    """Values between `low` and `high` to 0..1, the rest clipped."""
-    return ((image - low) / (high - low)).clamp(0.0, 1.0)
+    """What the networks see: `low` and `high` to 0 and 1, logarithmic above (2 is e times `high`).
+
+    Clipped at 1 instead, cartilage of a fat-suppressed scan would be as white as the fluid beside
+    it: with few bright voxels in a view it lies above the 99th percentile.
+    """
+    linear = levelled(image, low, high)
+    return torch.where(linear > 1.0, 1.0 + torch.log(linear.clamp(min=1.0)), linear)
 
 
 def fine_input(image: Tensor, fine_grid: Grid, coarse: Tensor, coarse_grid: Grid) -> Tensor:

@@ -214,7 +214,7 @@ def _scan(entry: DataEntry, image: Volume, labels: LabelMap) -> dict[str, np.nda
     """A labelled image in the network frame at the voxel size of the fine network."""
     import torch
 
-    from kneeimg.networks.cascade import intensity_range, scaled
+    from kneeimg.networks.cascade import intensity_range, levelled
     from kneeimg.networks.frame import frame_of, resample, sample, source_index
     from kneeimg.networks.spec import CascadeSpec
     from kneeimg.training.validation import class_values
@@ -232,7 +232,7 @@ def _scan(entry: DataEntry, image: Volume, labels: LabelMap) -> dict[str, np.nda
     classes = torch.as_tensor(class_values(labels))[None].float()
     index = source_index(labels.grid, frame, classes)
     return {
-        "image": scaled(signal, *intensity_range(signal))[0].numpy().astype(np.float16),
+        "image": levelled(signal, *intensity_range(signal))[0].numpy().astype(np.float16),
         "classes": sample(classes, index, classes, "nearest")[0].numpy().astype(np.uint8),
         "spacing_mm": np.asarray(frame.spacing_mm, dtype=np.float64),
         "unknown": np.array(entry.unknown_classes, dtype=np.uint8),

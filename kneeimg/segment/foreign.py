@@ -246,14 +246,14 @@ def _flipped(orientation: str) -> list[int]:
 
 def normalised(x: Tensor, wanted: ForeignInput) -> Tensor:
     """Grey values as a model wants them."""
-    from kneeimg.networks.cascade import scaled
+    from kneeimg.networks.cascade import levelled
 
     if wanted.normalisation == "none":
         return x
     if wanted.normalisation == "zscore":
         return (x - x.mean()) / x.std().clamp(min=1e-8)
     low, high = np.percentile(x.cpu().numpy(), wanted.percentiles)
-    return scaled(x, float(low), max(float(high), float(low) + 1e-6))
+    return levelled(x, float(low), max(float(high), float(low) + 1e-6)).clamp(max=1.0)
 
 
 def activated(output: Tensor, activation: str) -> Tensor:
