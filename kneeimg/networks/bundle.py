@@ -45,13 +45,14 @@ class BundleTable(Settings):
 
     Attributes
     ----------
-    format : Layout of this table.
+    format : Layout of this table and what the networks are shown. Those of layout 1 saw images
+        clipped at their 99th percentile; shown more, they would draw something else.
     cascade : The two networks.
     weights_sha256 : Hash of `models/model.safetensors`.
     maturity : A preview has not met the accuracy that thickness needs: every row says so.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     maturity: Maturity = "release"
     cascade: CascadeSpec
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -99,6 +100,12 @@ def read_bundle(root: Path) -> Bundle:
     if not isinstance(table, dict):
         raise _refused(root, "a table `kneeimg` in the metadata", "a bundle of another program")
     _require_plain(table, root)
+    if table.get("format") == 1:
+        raise _refused(
+            root,
+            "layout 2, whose networks see how bright the brightest tissue is",
+            "layout 1, taught on images clipped at their 99th percentile: train these weights on",
+        )
     try:
         checked = BundleTable.model_validate(table)
     except ValidationError as error:

@@ -35,7 +35,9 @@ def describe(spec: CascadeSpec, *, name: str, version: str) -> dict[str, Any]:
         "copyright": "Copyright (c) the kneeimg developers",
         "intended_use": "Research. Not a medical device, not for diagnosis.",
         "data_type": "nibabel",
-        "image_classes": "one channel, clipped to its 1st to 99th percentile and scaled to 0..1",
+        "image_classes": (
+            "one channel, its 1st to 99th percentile scaled to 0..1, logarithmic above and clipped below"
+        ),
         "label_classes": "scheme knee-v1",
         "pred_classes": ", ".join(f"{n} {label}" for n, label in enumerate(CLASS_NAMES)),
         "network_data_format": _format(spec.coarse, {"0": "image"}),
@@ -49,7 +51,7 @@ def describe(spec: CascadeSpec, *, name: str, version: str) -> dict[str, Any]:
 
 def _format(network: NetworkSpec, channels: dict[str, str]) -> dict[str, Any]:
     shape = [f"{n}*{letter}" for n, letter in zip(network.multiple, "ijk", strict=True)]
-    common = {"type": "image", "spatial_shape": shape, "dtype": "float32", "value_range": [0, 1]}
+    common = {"type": "image", "spatial_shape": shape, "dtype": "float32", "value_range": []}
     return {
         "inputs": {
             "image": common
@@ -65,7 +67,6 @@ def _format(network: NetworkSpec, channels: dict[str, str]) -> dict[str, Any]:
             "pred": common
             | {
                 "format": "labels",
-                "value_range": [],
                 "num_channels": network.out_channels,
                 "is_patch_data": True,
                 "channel_def": {str(n): label for n, label in enumerate(CLASS_NAMES)},

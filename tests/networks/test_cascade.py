@@ -66,7 +66,19 @@ def test_intensities_do_not_depend_on_the_scanners_units() -> None:
     other = scaled(1000 * image + 50, *intensity_range(1000 * image + 50))
     torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
     assert float(one.min()) == 0.0
-    assert float(one.max()) == 1.0
+
+
+def test_what_is_brighter_than_most_of_the_view_stays_told_apart() -> None:
+    """Fat-suppressed cartilage and fluid: one hundredth of the view, and all of what matters."""
+    image = torch.full((20, 20, 20), 0.1)
+    image[:4] = torch.linspace(0.0, 0.3, 4 * 400).reshape(4, 20, 20)
+    image[10, 0, :12], image[10, 1, :12] = 0.5, 0.9  # cartilage and fluid, 0.3 % of the voxels
+    shown = scaled(image, *intensity_range(image))
+    cartilage, fluid = shown[10, 0, 0], shown[10, 1, 0]
+    assert 1.0 < float(cartilage) < float(fluid) - 0.3
+    assert float(shown.max()) < 3.0  # a vessel ten times as bright would not dwarf the rest
+    below = torch.tensor([-5.0, 0.0, 0.5, 1.0])
+    torch.testing.assert_close(scaled(below, 0.0, 1.0), torch.tensor([0.0, 0.0, 0.5, 1.0]))
 
 
 def test_a_spec_that_cannot_be_built_is_refused() -> None:

@@ -162,6 +162,10 @@ def _huge(metadata: dict[str, Any]) -> None:
     metadata["kneeimg"]["cascade"]["fine"]["filters"] = [10**9, 4, 4]
 
 
+def _clipped_images(metadata: dict[str, Any]) -> None:
+    metadata["kneeimg"]["format"] = 1
+
+
 @pytest.mark.parametrize(
     "spoil, found",
     [
@@ -176,6 +180,7 @@ def _huge(metadata: dict[str, Any]) -> None:
         (lambda r: _rewrite(r, _other_network), "DynUNet"),
         (lambda r: _rewrite(r, _no_table), "another program"),
         (lambda r: _rewrite(r, _huge), "512"),
+        (lambda r: _rewrite(r, _clipped_images), "clipped at their 99th percentile"),
         (lambda r: (r / WEIGHTS).unlink(), "nothing of that name"),
         (lambda r: (r / METADATA).unlink(), "nothing of that name"),
     ],
