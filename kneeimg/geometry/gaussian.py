@@ -44,15 +44,42 @@ def gaussian(
     [0.106, 0.787, 0.106]
     """
     kernels = [_half_kernel(float(one), truncate) for one in sigma]
+    reach = [len(kernel) - 1 for kernel in kernels]
     count, rows, columns = volume.shape
     result = np.empty(volume.shape, dtype=np.float32) if out is None else out
     at_once = max(1, _PIECE // max(rows * columns, 1))
 
     def smooth(planes: slice) -> None:
-        result[planes] = _smooth_planes(volume, planes.start, planes.stop, kernels)
+        seen = np.any(volume[max(planes.start - reach[0], 0) : planes.stop + reach[0]], axis=0)
+        box = tuple(_around(seen.any(axis=axis), reach[2 - axis]) for axis in (1, 0))
+        result[planes] = 0.0  # beyond the box
+        if seen.any():
+            part = volume[:, *box]
+            result[planes, *box] = _smooth_planes(part, planes.start, planes.stop, kernels)
 
     in_pieces(smooth, count, at_once)
     return result
+
+
+def _around(seen: NDArray[np.bool_], reach: int) -> slice:
+    """From the first to the last that is seen, and so much further on both sides."""
+    hits = np.flatnonzero(seen)
+    return slice(max(hits[0] - reach, 0), hits[-1] + reach + 1) if len(hits) else slice(0, 0)
+
+
+def steepest(
+    sigma: Sequence[float] | NDArray[np.float64], truncate: float = 3.0
+) -> NDArray[np.float64]:
+    """(3,) the most by which a smoothed volume of numbers from 0 to 1 changes between neighbours.
+
+    Along each axis that is the weight in the middle of the kernel: what an edge from 0 to 1 gives.
+
+    Examples
+    --------
+    >>> steepest((0.0, 0.0, 0.5)).round(3).tolist()
+    [1.0, 1.0, 0.787]
+    """
+    return np.array([_half_kernel(float(one), truncate)[0] for one in sigma], dtype=np.float64)
 
 
 def _half_kernel(sigma: float, truncate: float) -> Field:

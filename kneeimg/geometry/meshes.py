@@ -96,6 +96,33 @@ def corner_sums(faces: NDArray[np.int64], count: int) -> Any:
     return csr_array((np.ones(len(corners)), corners, starts), shape=(len(faces), count)).T
 
 
+def touching_faces(faces: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n, 3) triangles of which a corner is chosen, each column contiguous.
+
+    Examples
+    --------
+    >>> faces = np.array([[0, 1, 2], [1, 2, 3]])
+    >>> touching_faces(faces, np.array([True, False, False, False])).tolist()
+    [[0, 1, 2]]
+    """
+    a, b, c = (chosen.take(corner) for corner in faces.T)
+    touching = np.flatnonzero(a | b | c)
+    return np.stack([corner.take(touching) for corner in faces.T]).T
+
+
+def mixed_faces(faces: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Numbers of the triangles of which some corners are chosen and some are not.
+
+    Examples
+    --------
+    >>> faces = np.array([[0, 1, 2], [1, 2, 3]])
+    >>> mixed_faces(faces, np.array([True, False, False, False])).tolist()
+    [0]
+    """
+    a, b, c = (chosen.take(corner) for corner in faces.T)
+    return np.flatnonzero((a != b) | (b != c))
+
+
 def connected_parts(
     faces: NDArray[np.int64], count: int, keep: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int32]:
@@ -132,13 +159,13 @@ def _lowest_joined(
 ) -> NDArray[np.int64]:
     """(count,) the lowest node that pairs join each node to.
 
-    Every node hangs on its lowest neighbour, and so on down: in a mesh one in two hundred nodes is
-    then left below the others. These are the nodes of the next round, until no pair is left that
-    lies in two parts.
+    Every node hangs on one of its lower neighbours, and so on down: in a mesh one in two hundred
+    nodes has none. These are the nodes of the next round, until no pair is left that lies in two
+    parts.
     """
     top = np.arange(count)
     for some, others in pairs:
-        np.minimum.at(top, np.maximum(some, others), np.minimum(some, others))
+        top[np.maximum(some, others)] = np.minimum(some, others)  # whichever comes last
     while not np.array_equal(top, lower := top.take(top)):
         top = lower
     left = []

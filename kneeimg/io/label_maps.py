@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[NiftiFile, tuple[Tissue, ...] | None]:
             expected=", ".join((*MASK_SUFFIXES, "DICOM SEG")),
             found=path.suffix or "no suffix",
         )
-    file = read_nifti(path)
+    file = read_nifti(path, narrow=True)
     sidecar = sidecar_path(path)
     if file.stored.ndim == 4 and sidecar.is_file():
         return file, _tissues_of(sidecar, file.stored.shape[3])

@@ -54,11 +54,12 @@ class NiftiFile:
         return scaled
 
 
-def read_nifti(path: Path) -> NiftiFile:
+def read_nifti(path: Path, *, narrow: bool = False) -> NiftiFile:
     """Read a NIfTI file of any dimension.
 
     The sform counts if its code is set, else the qform; a file with neither is refused, since
-    its orientation would be a guess.
+    its orientation would be a guess. With `narrow`, whole numbers of a packed file come back as one
+    byte each where all of them fit into it, as labels do: the wide array is never made.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def read_nifti(path: Path) -> NiftiFile:
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):  # NIfTI-2 is a subclass
             raise ImageFileError(f"{type(image).__name__} is not NIfTI")
-        stored = _stored(image, path)
+        stored = _stored(image, path, narrow)
         slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
         sform, sform_code = image.header.get_sform(coded=True)
         qform, qform_code = image.header.get_qform(coded=True)
@@ -100,32 +101,55 @@ def read_nifti(path: Path) -> NiftiFile:
     return NiftiFile(stored, affine, slope, intercept)
 
 
-def _stored(image: Any, path: Path) -> NDArray[Any]:
+def _stored(image: Any, path: Path, narrow: bool) -> NDArray[Any]:
     """Values as stored; a packed file is unpacked straight into its array."""
     proxy = image.dataobj
     if path.suffix.lower() != ".gz":
         return np.asanyarray(proxy.get_unscaled())
-    values = np.empty(math.prod(proxy.shape), dtype=proxy.dtype)
-    _unpack(path.read_bytes(), proxy.offset, values.view(np.uint8))
+    packed, count = path.read_bytes(), math.prod(proxy.shape)
+    values = None
+    if narrow and proxy.dtype.kind in "iu":
+        values = _narrowed(_unpacked(packed, proxy.offset, count * proxy.dtype.itemsize), proxy)
+    if values is None:
+        values = np.empty(count, dtype=proxy.dtype)
+        into, filled = values.view(np.uint8).data, 0
+        for piece in _unpacked(packed, proxy.offset, len(into)):
+            into[filled : filled + len(piece)] = piece
+            filled += len(piece)
     return values.reshape(proxy.shape, order="F")
 
 
-def _unpack(packed: bytes, offset: int, values: NDArray[np.uint8]) -> None:
-    """Fill an array with what a gzip file holds from `offset` on; its checksum is compared."""
-    into = values.data
-    filled = -offset
-    while packed and filled < len(into):  # a gzip file may have several members
+def _narrowed(pieces: Iterator[bytes], proxy: Any) -> NDArray[np.uint8] | None:
+    """The numbers in these bytes, in one byte each; None when one of them does not fit."""
+    values = np.empty(math.prod(proxy.shape), dtype=np.uint8)
+    filled, rest = 0, b""
+    for piece in pieces:
+        piece = rest + piece
+        wide = np.frombuffer(piece, proxy.dtype, len(piece) // proxy.dtype.itemsize)
+        rest = piece[wide.nbytes :]
+        own = values[filled : filled + len(wide)]
+        np.copyto(own, wide, casting="unsafe")
+        if not np.array_equal(own, wide):
+            return None
+        filled += len(wide)
+    return values
+
+
+def _unpacked(packed: bytes, offset: int, size: int) -> Iterator[bytes]:
+    """`size` bytes of what a gzip file holds from `offset` on; its checksum is compared."""
+    at, end = -offset, size
+    while packed and at < end:  # a gzip file may have several members
         reader = zlib.decompressobj(wbits=31)
         for start in range(0, len(packed), _PIECE):
             for piece in _pieces(reader, packed[start : start + _PIECE]):
-                kept = piece[max(-filled, 0) : max(len(into) - filled, 0)]
-                into[max(filled, 0) : max(filled, 0) + len(kept)] = kept
-                filled += len(piece)
+                kept = piece[max(-at, 0) : max(end - at, 0)]
+                at += len(piece)
+                yield kept
             if reader.eof:
                 break
         packed = reader.unused_data + packed[start + _PIECE :]
-    if filled < len(into):
-        raise EOFError(f"{filled + offset} bytes of {offset + len(into)}")
+    if at < end:
+        raise EOFError(f"{at + offset} bytes of {end + offset}")
 
 
 def _pieces(reader: Any, packed: bytes) -> Iterator[bytes]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,7 @@ from kneeimg.core.plate_model import BonePlates
 from kneeimg.core.surface import Surface
 from kneeimg.geometry.affines import apply_affine, from_linear, spacing_of
 from kneeimg.geometry.closest import nearest_points
+from kneeimg.geometry.sharing import each
 from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.coarse import wall_voxels_mm
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
@@ -88,8 +92,11 @@ def measure_bone(
             _surface(mesh), True, bone_mm3=levels.bone_mm3, next_part=mesh.next_part
         )
     smooth, (mesh, ray_mm) = mesh, _rays(levels, mesh, settings, knee.label_map.is_soft)
-    surface = _with_articular(_surface(mesh), mesh, ray_mm, settings)
-    framed = _would_be_plates(bone, smooth, surface.fields["ray_mm"], settings)
+    tasks: tuple[Callable[[], Any], ...] = (
+        partial(_would_be_plates, bone, smooth, ray_mm, settings),
+        partial(_with_articular, mesh, ray_mm, settings),
+    )
+    framed, surface = each(lambda task: task(), tasks)
     if framed is None:
         return MeasuredBone(surface, False, bone_mm3=levels.bone_mm3, next_part=mesh.next_part)
     would_be, frame = framed
@@ -103,11 +110,13 @@ def measure_bone(
     if model is not None:
         rim = recover_lost(surface, plate, would_be, at_edge, model, settings.plate_model)
         plate = rim.plate
-    owners = _owners(surface, plate, levels, knee)
+    inside = np.flatnonzero(plate != int(Plate.NONE))
+    tree = KDTree(mesh.vertices[inside], leafsize=_LEAF)
+    owners = _owners(tree, inside, levels, knee) if len(inside) else None
     if owners is not None:
         surface = _with_volume(surface, owners, levels)
     parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
-    surface = with_tab(surface, plate, settings).with_fields(subregion=parts)
+    surface = with_tab(surface, plate, settings, tree).with_fields(subregion=parts)
     walls = wall_voxels_mm(mesh, levels, plate)
     return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners, mesh.next_part, walls)
 
@@ -127,13 +136,11 @@ def _rays(
     return mesh, carried_to_wall(mesh, ray_mm, covered, widths_mm, spacing_mm)
 
 
-def _with_articular(
-    surface: Surface, mesh: Mesh, ray_mm: FloatArray, settings: MorphometrySettings
-) -> Surface:
-    """Rays, and the area of the articular surface over each vertex."""
+def _with_articular(mesh: Mesh, ray_mm: FloatArray, settings: MorphometrySettings) -> Surface:
+    """Bone surface with rays, and the area of the articular surface over each vertex."""
     covered = covered_by(ray_mm, settings) & np.isfinite(ray_mm)
     area = articular_area(mesh, ray_mm, covered, settings)
-    return surface.with_fields(
+    return _surface(mesh).with_fields(
         ray_mm=ray_mm, articular_mm2=area, articular_mm3=area * np.nan_to_num(ray_mm)
     )
 
@@ -184,16 +191,12 @@ _FRAMES = {Bone.FEMUR: femur_frame, Bone.TIBIA: tibia_frame, Bone.PATELLA: patel
 
 
 def _owners(
-    surface: Surface, plate: Plates, levels: LevelSets, knee: CanonicalKnee
-) -> VoxelOwners | None:
-    """Cartilage voxels and the nearest vertex of tAB to each."""
-    inside = np.flatnonzero(plate != int(Plate.NONE))
-    if not len(inside):
-        return None
+    tree: KDTree, inside: NDArray[np.int64], levels: LevelSets, knee: CanonicalKnee
+) -> VoxelOwners:
+    """Cartilage voxels and the nearest vertex of tAB to each, from a tree of these vertices."""
     flat = np.flatnonzero(levels.cartilage > 0)
     index = np.unravel_index(flat, levels.cartilage.shape)
     voxels = np.stack(index, axis=1).astype(np.int32) + np.array(levels.start, dtype=np.int32)
-    tree = KDTree(surface.vertices[inside], leafsize=_LEAF)
     places = apply_affine(from_linear(knee.linear), voxels - np.array(knee.start))
     return VoxelOwners(voxels, inside[nearest_points(tree, places)[1]])
 

@@ -205,11 +205,11 @@ def _straight(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Box | None]
     orders stay in the cache, and no axis is walked backwards.
     """
     if labels.flags.c_contiguous:
-        return labels, _bounding_box(labels != 0)
+        return labels, _bounding_box(labels)
     forward = tuple(slice(None, None, 1 if step > 0 else -1) for step in labels.strides)
     straight = np.zeros(labels.shape, dtype=labels.dtype)
     into, source = straight[forward], labels[forward]
-    box = _bounding_box(source != 0)
+    box = _bounding_box(source)
     if box is None:
         return straight, None
     into, source = into[box], source[box]
@@ -231,16 +231,18 @@ def _turned_about(box: Box, shape: tuple[int, ...], forward: tuple[slice, ...]) 
     return i, j, k
 
 
-def _bounding_box(mask: NDArray[np.bool_]) -> Box | None:
-    """Smallest box around the true voxels; None when there is none."""
-    first, second = np.any(mask, axis=0), np.any(mask, axis=1)
-    sides = []
-    for seen in (np.any(second, axis=1), np.any(first, axis=1), np.any(first, axis=0)):
-        hits = np.flatnonzero(seen)
-        if not len(hits):
-            return None
-        sides.append(slice(int(hits[0]), int(hits[-1]) + 1))
-    return sides[0], sides[1], sides[2]
+def _bounding_box(values: NDArray[Any]) -> Box | None:
+    """Smallest box around what is not 0; None when there is nothing."""
+    slow = int(np.argmax(np.abs(values.strides)))  # along it the planes lie in one piece of memory
+    first, second = (axis for axis in range(3) if axis != slow)
+    shadow = values.max(axis=slow)
+    seen = {first: shadow.max(axis=1), second: shadow.max(axis=0)}
+    seen[slow] = values.max(axis=(first, second))
+    hits = [np.flatnonzero(seen[axis]) for axis in range(3)]
+    if not len(hits[0]):
+        return None
+    i, j, k = (slice(int(axis[0]), int(axis[-1]) + 1) for axis in hits)
+    return i, j, k
 
 
 def _shifted(box: Box, by: Box) -> Box:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from kneeimg.core.anatomy import Plate
+from kneeimg.geometry.meshes import mixed_faces
 from kneeimg.measure.surfaces import LevelSets, Mesh, sample
 
 FloatArray = NDArray[np.float64]
@@ -44,8 +45,7 @@ def wall_voxels_mm(mesh: Mesh, levels: LevelSets, plate: NDArray[np.uint8]) -> F
     """
     inside = plate != int(Plate.NONE)
     result = np.full(len(plate), np.nan)
-    mixed = inside[mesh.faces].any(axis=1) & ~inside[mesh.faces].all(axis=1)
-    border = np.unique(mesh.faces[mixed])
+    border = np.unique(mesh.faces[mixed_faces(mesh.faces, inside)])
     border = border[inside[border]]
     result[border] = 0.0
     linear = levels.affine[:3, :3]

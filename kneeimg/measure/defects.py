@@ -12,6 +12,7 @@ from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
 from kneeimg.geometry.meshes import connected_parts
+from kneeimg.geometry.sharing import each
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -108,7 +109,8 @@ def measure_defects(
     region. Denuded bone inside tAB is cartilage lost down to the bone, the full-thickness loss of
     MRI scores (MOAKS, doi:10.1016/j.joca.2011.05.004); the area limit is a setting, not theirs.
     """
-    found = {b: find_defects(s, settings.min_defect_mm2) for b, s in surfaces.items()}
+    parts = each(lambda s: find_defects(s, settings.min_defect_mm2), tuple(surfaces.values()))
+    found = dict(zip(surfaces, parts, strict=True))
     like = {row.region: row for row in cartilage if row.quantity == "dAB"}
     rows: list[Measurement] = []
     for region in PLATE_UNIONS:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from kneeimg.core.anatomy import PLATE_UNIONS, REGION_BONES, Bone, Tissue
 from kneeimg.core.measurement import Measurement
 from kneeimg.errors import Finding, MaskError, ReasonCode
+from kneeimg.geometry.sharing import each
 from kneeimg.measure.bones import MeasuredBone
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.coarse import LONG_MM
@@ -86,12 +88,16 @@ def input_findings(
     knee: CanonicalKnee, bones: Mapping[Bone, MeasuredBone], settings: MorphometrySettings
 ) -> tuple[RegionFinding, ...]:
     """Findings about the label map itself: voxel size, field of view, shaft, islands."""
-    found = [*_coarse(knee, settings)]
-    for bone, measured in bones.items():
-        if bone.cartilage in knee.boxes:
-            found += [*_cut(knee, bone), *_short_shaft(bone, measured), *_islands(knee, bone)]
-        found += [*_several(bone, measured), *_coarse_walls(bone, measured)]
-    return tuple(found)
+    found = each(lambda item: _of_bone(knee, *item), tuple(bones.items()))
+    return tuple(chain(_coarse(knee, settings), *found))
+
+
+def _of_bone(knee: CanonicalKnee, bone: Bone, measured: MeasuredBone) -> list[RegionFinding]:
+    """Findings about one bone and its cartilage."""
+    found = []
+    if bone.cartilage in knee.boxes:
+        found += [*_cut(knee, bone), *_short_shaft(bone, measured), *_islands(knee, bone)]
+    return [*found, *_several(bone, measured), *_coarse_walls(bone, measured)]
 
 
 def result_findings(measurements: Iterable[Measurement]) -> tuple[Finding, ...]:

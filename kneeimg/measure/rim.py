@@ -18,6 +18,7 @@ from scipy.spatial import KDTree
 
 from kneeimg.geometry.affines import spacing_of
 from kneeimg.geometry.closest import nearest_points
+from kneeimg.geometry.meshes import mixed_faces
 from kneeimg.measure.surfaces import LevelSets, Mesh
 
 FloatArray = NDArray[np.float64]
@@ -86,10 +87,8 @@ def with_rim_normals(
 
 def border_vertices(faces: NDArray[np.int64], covered: Flags) -> NDArray[np.int64]:
     """Bare vertices that share a triangle with a covered one."""
-    inside = covered[faces]
-    mixed = inside.any(axis=1) & ~inside.all(axis=1)
     touched = np.zeros(len(covered), dtype=bool)
-    touched[faces[mixed]] = True
+    touched[faces[mixed_faces(faces, covered)]] = True
     return np.flatnonzero(touched & ~covered)
 
 
@@ -120,13 +119,13 @@ def _fitted_normals(
     centre = _means(mesh.vertices[chosen], own, len(about))
     normal = _means(mesh.normals[chosen], own, len(about))
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    source, number = np.unique(cell[covered], return_inverse=True)
+    under = np.flatnonzero(covered)
+    source, number = np.unique(cell.take(under), return_inverse=True)
+    points, vectors = (those.take(under, axis=0) for those in (mesh.vertices, mesh.area_vectors))
     origin = centre.mean(axis=0)
-    moments = _moments(
-        mesh.vertices[covered] - origin, mesh.area_vectors[covered], mesh.area_mm2[covered]
-    )
+    moments = _moments(points - origin, vectors, mesh.area_mm2.take(under))
     summed = _sums(moments, number, len(source))
-    place = _means(mesh.vertices[covered], number, len(source))
+    place = _means(points, number, len(source))
     near = KDTree(centre).sparse_distance_matrix(
         KDTree(place), _REACH_SIGMAS * sigma_mm, output_type="coo_matrix"
     )
@@ -165,11 +164,15 @@ def _means(values: FloatArray, group: NDArray[np.int64], count: int) -> FloatArr
 
 
 def _moments(place: FloatArray, vectors: FloatArray, area: FloatArray) -> FloatArray:
-    """(V, 25) sums that a linear fit needs: area, area x, area x x, vectors, vectors x."""
-    squares = (place[:, :, None] * place[:, None, :]).reshape(-1, 9)
-    products = (place[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
-    weight = area[:, None]
-    return np.concatenate([weight, weight * place, weight * squares, vectors, products], axis=1)
+    """(V, 25) sums that a linear fit needs: area, area x, area x x, vectors, vectors x.
+
+    Each of them in one piece of memory.
+    """
+    places, parts = np.ascontiguousarray(place.T), np.ascontiguousarray(vectors.T)
+    weighted = area * places
+    squares = (weighted[:, None] * places).reshape(9, -1)
+    products = (places[:, None] * parts).reshape(9, -1)
+    return np.concatenate([area[None], weighted, squares, parts, products]).T
 
 
 def _linear_fits(

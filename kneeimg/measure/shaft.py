@@ -88,7 +88,8 @@ def shaft_lean(
     """
     height_mm = points_mm[:, 2] - points_mm[:, 2].min()
     wall = np.flatnonzero((height_mm > _LOWEST * width_mm) & (np.abs(normals[:, 2]) < _WALL_COSINE))
-    out, height_mm, area_mm2 = normals[wall], height_mm[wall], area_mm2[wall]
+    out = np.stack([column.take(wall) for column in normals.T], axis=1)
+    height_mm, area_mm2 = height_mm.take(wall), area_mm2.take(wall)
     level = np.hypot(out[:, 0], out[:, 1])
     sides = [s * out[:, 1] > FACING * level for s in (-1.0, 1.0)]
     if min(np.count_nonzero(side) for side in sides) < _LEAST:

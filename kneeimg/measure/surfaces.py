@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
-from kneeimg.geometry.gaussian import gaussian
+from kneeimg.geometry.gaussian import gaussian, steepest
 from kneeimg.geometry.meshes import connected_parts, vertex_area_vectors
 from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.canonical import Box, CanonicalKnee
@@ -49,6 +49,7 @@ class LevelSets:
     start : (3,) index of the first voxel of that box in the canonical label map.
     bone_mm3 : Volume of the bone, cavities closed.
     part : The box of the cartilage inside that of the fields; beyond it both fields are one.
+    steepest : (3,) the most by which a field changes between neighbours along each array axis.
     """
 
     bone: Field
@@ -58,6 +59,7 @@ class LevelSets:
     start: tuple[int, int, int]
     bone_mm3: float
     part: Box
+    steepest: FloatArray
 
     def union_at(self, index: FloatArray) -> FloatArray:
         """U at (N, 3) fractional indices of the box, as :func:`sample` gives it."""
@@ -94,20 +96,23 @@ class Mesh:
 
 def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -> LevelSets:
     """Fields of a bone and its cartilage, bone cavities closed, both smoothed alike."""
+    soft = knee.label_map.is_soft
+    sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
+    # to where nothing is left; fractions may go on, faintly, beyond the box of a tissue
+    spacing_mm = knee.label_map.grid.spacing_mm
+    reach_mm = MARGIN_MM if soft else _TRUNCATE * sigma_mm + float(spacing_mm.max())
     box = knee.box_of(bone.tissue, bone.cartilage, margin_mm=MARGIN_MM)
     inner = _nothing(box)
     if bone.cartilage in knee.boxes:
-        inner = knee.box_of(bone.cartilage, margin_mm=MARGIN_MM)
+        inner = knee.box_of(bone.cartilage, margin_mm=min(reach_mm, MARGIN_MM))
     part = _within(inner, box)
     cartilage = knee.amount(bone.cartilage, inner)
     given = knee.amount(bone.tissue, box)
     solid = close_cavities(given, cartilage, part)
-    soft = knee.label_map.is_soft
-    sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
     affine = knee.local_affine(box)
-    reach = box  # of the smoothed bone; fractions may go on, faintly, beyond the box of a tissue
+    reach = box  # of the smoothed bone
     if solid is given and not soft:
-        reach = knee.box_of(bone.tissue, margin_mm=_TRUNCATE * sigma_mm)
+        reach = knee.box_of(bone.tissue, margin_mm=reach_mm)
     smoothed = np.zeros(solid.shape, dtype=np.float32)
     smooth(solid[_within(reach, box)], affine, sigma_mm, out=smoothed[_within(reach, box)])
     union = smoothed[part]
@@ -118,7 +123,8 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     start = (inner[0].start, inner[1].start, inner[2].start)
     voxels = solid.sum(dtype=np.float64) if soft else np.count_nonzero(solid)
     bone_mm3 = float(voxels) * knee.label_map.grid.voxel_volume_mm3
-    return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3, part)
+    slope = steepest(sigma_mm / spacing_mm, _TRUNCATE)
+    return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3, part, slope)
 
 
 def _nothing(box: Box) -> Box:
@@ -282,13 +288,28 @@ def gradient_normals(
     coarse = _block_mean(field, block)
     linear = affine[:3, :3] * block
     blurred = smooth(coarse, from_linear(linear), sigma_mm)
-    slopes = _slopes(blurred)
-    place = np.clip((index - (block - 1) / 2.0) / block, 0.0, np.array(coarse.shape) - 1.0)
-    outward = linear_map(-np.linalg.inv(linear).T, sample(slopes, place))  # a covector
-    length = np.sqrt(np.einsum("ij,ij->i", outward, outward))
-    length[~(length > 1e-6)] = np.nan
-    outward /= length[:, None]
+    covector = -np.linalg.inv(linear).T
+    outward = np.empty((len(index), 3))
+
+    def fill(part: slice) -> None:
+        place = np.clip((index[part] - (block - 1) / 2.0) / block, 0.0, np.array(coarse.shape) - 1)
+        down = linear_map(covector, _slopes_at(blurred, place))
+        length = np.sqrt(np.einsum("ij,ij->i", down, down))
+        length[~(length > 1e-6)] = np.nan
+        np.divide(down, length[:, None], out=outward[part])
+
+    in_pieces(fill, len(index), SAMPLED)
     return outward
+
+
+def _slopes_at(field: Field, index: FloatArray) -> FloatArray:
+    """(N, 3) trilinear slopes at fractional indices inside the field.
+
+    Only of the planes between the lowest and the highest one: vertices come plane by plane.
+    """
+    first = max(int(index[:, 0].min()) - 1, 0)
+    planes = field[first : int(index[:, 0].max()) + 3]
+    return sample(_slopes(planes), index - (first, 0, 0))
 
 
 def _slopes(field: Field) -> Field:

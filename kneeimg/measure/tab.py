@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from kneeimg.core.anatomy import Plate, VertexState
 from kneeimg.core.surface import Surface
-from kneeimg.geometry.meshes import connected_parts
+from kneeimg.geometry.meshes import connected_parts, mixed_faces
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -84,9 +85,10 @@ def _holes(
     is_hole[np.argmax(area)] = False
     is_hole[part[covered]] = False
     is_hole[part[at_edge & bare]] = False
+    around = faces[mixed_faces(faces, covered)]
     is_hole &= ~(
-        _bordered_by(part, covered, faces, np.isin(would_be, _MEDIAL), count)
-        & _bordered_by(part, covered, faces, np.isin(would_be, _LATERAL), count)
+        _bordered_by(part, covered, around, np.isin(would_be, _MEDIAL), count)
+        & _bordered_by(part, covered, around, np.isin(would_be, _LATERAL), count)
     )
     return bare & is_hole[part]
 
@@ -98,10 +100,8 @@ def _bordered_by(
     chosen: NDArray[np.bool_],
     count: int,
 ) -> NDArray[np.bool_]:
-    """(count,) bare parts that touch a covered vertex of the chosen plates."""
+    """(count,) bare parts that share one of these triangles with the chosen plates' cover."""
     touched = np.zeros(count, dtype=bool)
-    inside = covered[faces]
-    faces = faces[inside.any(axis=1) & ~inside.all(axis=1)]
     for first, second in ((0, 1), (1, 2), (2, 0)):
         for a, b in ((first, second), (second, first)):
             here, there = faces[:, a], faces[:, b]
@@ -110,7 +110,9 @@ def _bordered_by(
     return touched
 
 
-def with_tab(surface: Surface, plate: Plates, settings: MorphometrySettings) -> Surface:
+def with_tab(
+    surface: Surface, plate: Plates, settings: MorphometrySettings, tree: KDTree | None = None
+) -> Surface:
     """The bone surface with a given tAB: new `plate`, `state` and `thickness_mm`.
 
     Parameters
@@ -120,6 +122,7 @@ def with_tab(surface: Surface, plate: Plates, settings: MorphometrySettings) -> 
     plate : (V,) plate of each vertex, NONE outside tAB; from this visit's own cover or carried
         over from the baseline.
     settings : Threshold between covered and denuded.
+    tree : Search tree of the vertices of tAB, where there is one already.
 
     Notes
     -----
@@ -135,18 +138,19 @@ def with_tab(surface: Surface, plate: Plates, settings: MorphometrySettings) -> 
     thickness = np.where(state == int(VertexState.MEASURED), ray_mm, np.nan)
     thickness[state == int(VertexState.DENUDED)] = 0.0
     fields = {"plate": plate.astype(np.uint8), "state": state, "thickness_mm": thickness}
-    return surface.with_fields(**fields, **_moved_inside(surface, inside))
+    return surface.with_fields(**fields, **_moved_inside(surface, inside, tree))
 
 
-def _moved_inside(surface: Surface, inside: NDArray[np.bool_]) -> dict[str, FloatArray]:
+def _moved_inside(
+    surface: Surface, inside: NDArray[np.bool_], tree: KDTree | None
+) -> dict[str, FloatArray]:
     """Volume and articular area, moved from outside tAB to its nearest vertex."""
-    from scipy.spatial import KDTree
-
     names = ("volume_mm3", "articular_mm2", "articular_mm3")
     outside = ~inside & (surface.fields["volume_mm3"] + surface.fields["articular_mm2"] > 0)
     if not outside.any() or not inside.any():
         return {}
-    nearest = KDTree(surface.vertices[inside]).query(surface.vertices[outside])[1]
+    tree = tree or KDTree(surface.vertices[inside])
+    nearest = tree.query(surface.vertices[outside])[1]
     target = np.flatnonzero(inside)[nearest]
     moved = {}
     for name in names:

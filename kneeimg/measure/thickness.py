@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.geometry.affines import linear_map, spacing_of
-from kneeimg.geometry.meshes import smooth_over_mesh, vertex_area_vectors
+from kneeimg.geometry.meshes import smooth_over_mesh, touching_faces, vertex_area_vectors
 from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.surfaces import (
     Field,
@@ -30,6 +30,8 @@ _LEVEL = 0.5
 _RAYS = 1 << 15
 #: False-position refinements after a crossing is bracketed.
 _REFINEMENTS = 2
+#: Fields and their slopes are sums of single precision.
+_SURE, _LEAST = 1.001, 1e-9
 #: A start this close to the level lies on it (single-precision fields).
 _ON_LEVEL = 1e-4
 
@@ -42,6 +44,7 @@ def crossing_mm(
     step_mm: float,
     max_mm: float,
     falling: bool,
+    steepest: FloatArray | None = None,
 ) -> FloatArray:
     """Distance along each ray to the first place where a field crosses 0.5.
 
@@ -53,6 +56,8 @@ def crossing_mm(
     step_mm : Sampling distance, at most half a voxel.
     max_mm : Rays end here.
     falling : Look for the first fall below the level, else for the first rise to it.
+    steepest : (3,) the most by which the field changes per index step along each axis: steps that
+        cannot cross the level are then left out, and nothing else changes. None takes all steps.
 
     Returns
     -------
@@ -70,7 +75,8 @@ def crossing_mm(
 
     def follow(rays: slice) -> None:
         ends = (step_mm, max_mm, -1.0 if falling else 1.0)
-        result[rays] = _crossings(value_at, start_index[rays], step_index[rays], *ends)
+        start, along = (np.ascontiguousarray(those[rays].T) for those in (start_index, step_index))
+        result[rays] = _crossings(value_at, start, along, *ends, steepest)
 
     in_pieces(follow, len(start_index), _RAYS)
     return result
@@ -83,33 +89,43 @@ def _crossings(
     step_mm: float,
     max_mm: float,
     sign: float,
+    steepest: FloatArray | None,
 ) -> FloatArray:
-    """As :func:`crossing_mm`, for rays that fit into the cache; `sign` is -1 when falling."""
+    """As :func:`crossing_mm` for (3, n) rays that fit into the cache; `sign` is -1 when falling."""
 
     def beyond(points: FloatArray) -> FloatArray:
-        return sign * (value_at(points) - _LEVEL)
+        return sign * (value_at(points.T) - _LEVEL)
 
     value = beyond(start_index)
     result = np.where(value >= -_ON_LEVEL, 0.0, np.nan)
     active = np.flatnonzero(value < -_ON_LEVEL)  # NaN, outside the field, is not
     value = value[active]
-    point, step = start_index[active], step_mm * step_index[active]
-    bracket = np.full((3, len(start_index)), np.nan)  # distance before, value before and behind
-    travelled = 0.0
-    while len(active) and travelled < max_mm:
-        point += step
+    point, step = start_index.take(active, axis=1), step_mm * step_index.take(active, axis=1)
+    change = np.full(len(active), np.inf)  # the most that a step can change the value by
+    if steepest is not None:
+        change = np.maximum(_SURE * (steepest @ np.abs(step)), _LEAST)
+    travelled = np.zeros(len(active))
+    bracket = np.full((3, start_index.shape[1]), np.nan)  # distance and value before, value behind
+    while len(active):
+        steps = np.maximum(np.ceil(-value / change), 1.0)  # none of those before the last can cross
+        point += steps * step
+        travelled += steps * step_mm
         ahead = beyond(point)
-        hit = ahead >= 0
-        bracket[:, active[hit]] = np.full(int(hit.sum()), travelled), value[hit], ahead[hit]
-        travelled += step_mm
-        going = np.flatnonzero(ahead < 0)
-        active, value = active[going], ahead[going]
-        point, step = point.take(going, axis=0), step.take(going, axis=0)
+        hit = np.flatnonzero(ahead >= 0)
+        before, skipped = value[hit], np.flatnonzero(steps[hit] > 1.0)
+        if len(skipped):
+            last = hit[skipped]
+            before[skipped] = beyond(point.take(last, axis=1) - step.take(last, axis=1))
+        bracket[:, active[hit]] = travelled[hit] - step_mm, before, ahead[hit]
+        going = np.flatnonzero((ahead < 0) & (travelled < max_mm))
+        active = active.take(going)
+        value, change, travelled = (those.take(going) for those in (ahead, change, travelled))
+        point, step = point.take(going, axis=1), step.take(going, axis=1)
     rays = np.flatnonzero(np.isfinite(bracket[0]))
-    start, along = start_index[rays], step_index[rays]
+    start, along = start_index.take(rays, axis=1), step_index.take(rays, axis=1)
     near, near_value, far_value = bracket[:, rays]
     result[rays] = _refine(
-        lambda distance: beyond(start + distance[:, None] * along),
+        lambda distance: beyond(start + distance * along),
         near,
         near + step_mm,
         near_value,
@@ -161,6 +177,7 @@ def bone_to_articular(
         step_mm=_step_mm(levels),
         max_mm=settings.max_thickness_mm,
         falling=True,
+        steepest=levels.steepest,
     )
     return ray_mm
 
@@ -179,6 +196,7 @@ def without_wall_foot(ray_mm: FloatArray, faces: NDArray[np.int64], steepest: fl
     """
     longest = np.nan_to_num(ray_mm, nan=0.0)
     around = longest.copy()
+    faces = touching_faces(faces, longest > 0)
     for a, b in ((0, 1), (1, 2), (2, 0)):
         np.maximum.at(around, faces[:, a], longest[faces[:, b]])
         np.maximum.at(around, faces[:, b], longest[faces[:, a]])
@@ -205,15 +223,17 @@ def articular_area(
     its foot is the bone point nearest to its tip: the distance back is the length of the ray.
     """
     area_mm2 = np.zeros(len(ray_mm))
-    faces = mesh.faces[covered[mesh.faces].any(axis=1)]
+    faces = touching_faces(mesh.faces, covered)
     if not len(faces):
         return area_mm2
     touched = np.zeros(len(ray_mm), dtype=bool)
     touched[faces] = True
     used = np.flatnonzero(touched)
-    faces = (np.cumsum(touched) - 1)[faces]
+    number = np.cumsum(touched) - 1
+    faces = np.stack([number.take(corner) for corner in faces.T]).T
     length = _carried_on(ray_mm[used], covered[used], faces)
-    tips = mesh.vertices[used] + length[:, None] * mesh.normals[used]
+    tips = length[:, None] * mesh.normals.take(used, axis=0)
+    tips += mesh.vertices.take(used, axis=0)
     vectors = vertex_area_vectors(tips, faces)
     normals = smooth_over_mesh(vectors, faces, settings.sigma_articular_mm, tips)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

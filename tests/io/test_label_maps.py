@@ -168,6 +168,26 @@ def test_unknown_label_names_values_and_counts(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", ["i2", "u4"])
+def test_wide_numbers_of_small_labels_are_read_as_bytes(dtype: str, tmp_path: Path) -> None:
+    written = blocks()
+    narrow, wide = (
+        read_label_map(save_nifti(written.labels.astype(kind), tmp_path / f"{kind}.nii.gz"))
+        for kind in ("u1", dtype)
+    )
+    assert wide.labels.dtype == np.uint8
+    assert np.array_equal(wide.labels, narrow.labels)
+    assert wide.grid.frame_uid == narrow.grid.frame_uid
+
+
+@pytest.mark.parametrize("value", [-1, 256 + int(Tissue.FEMUR), 70_000])
+def test_a_number_that_fits_no_byte_is_not_cut_off(value: int, tmp_path: Path) -> None:
+    values = blocks().labels.astype(np.int32)
+    values[0, 0, 0] = value
+    path = save_nifti(values, tmp_path / "mask.nii.gz")
+    assert f"{value} (1 voxels)" in refused(ReasonCode.UNKNOWN_LABEL, path)
+
+
 def test_empty_mask(tmp_path: Path) -> None:
     path = save_nifti(np.zeros(GRID.shape, np.uint8), tmp_path / "m.nii")
     refused(ReasonCode.EMPTY_MASK, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from kneeimg.geometry.affines import apply_affine, from_linear
 from kneeimg.geometry.rigid import rotation
@@ -36,6 +37,15 @@ def test_normals_are_covectors() -> None:
     tilt_deg = np.rad2deg(np.arccos(np.clip((normals * outward).sum(axis=1), -1, 1)))
     assert tilt_deg.mean() < 4.0  # voxels of 2.5 mm; a plain vector transform is 50 off
     assert tilt_deg.max() < 9.0
+
+
+def test_the_order_of_vertices_changes_no_normal() -> None:
+    field = np.random.default_rng(5).random((30, 20, 18)).astype(np.float32)
+    index = np.random.default_rng(6).uniform(0.0, 17.0, (40_000, 3))
+    index = index[np.argsort(index[:, 0])]  # plane by plane, in several pieces
+    normals = gradient_normals(field, index, STRETCHED, 2.0)
+    order = np.random.default_rng(7).permutation(len(index))
+    assert np.array_equal(gradient_normals(field, index[order], STRETCHED, 2.0), normals[order])
 
 
 def test_the_mesh_of_a_ball_faces_outward_and_has_its_area() -> None:
@@ -78,6 +88,34 @@ def test_only_what_is_enclosed_is_filled(soft: bool) -> None:
     assert filled[4, 5, 5] == 1
     assert filled.sum() == solid.sum() + 1
     assert close_cavities(filled, cartilage, part) is filled
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.65])
+@pytest.mark.parametrize("shape", [(1, 6, 7), (9, 1, 8), (7, 8, 1), (9, 8, 10), (14, 15, 13)])
+def test_enclosed_is_what_no_path_joins_to_an_edge_of_the_box(
+    shape: tuple[int, int, int], share: float
+) -> None:
+    solid = (np.random.default_rng(8).random(shape) < share).astype(np.uint8)
+    solid[tuple(slice(count // 4, count // 2) for count in shape)] = 1
+    parts = label(solid == 0)[0]  # neighbours share a face
+    ends = [np.isin(at, (0, count - 1)) for at, count in zip(np.indices(shape), shape, strict=True)]
+    open_ = np.unique(parts[np.sum(ends, axis=0) >= 2])
+    expected = solid.astype(bool) | ~np.isin(parts, open_)
+    nothing = np.zeros((0, 0, 0), dtype=np.uint8)
+    filled = close_cavities(solid, nothing, (slice(0, 0), slice(0, 0), slice(0, 0)))
+    assert np.array_equal(filled, expected)
+
+
+def test_marrow_is_bone_also_where_the_view_cuts_the_cortex() -> None:
+    solid = np.zeros((12, 13, 14), dtype=np.uint8)
+    solid[3:9, 3:10, 4:] = 1
+    solid[4:8, 4:9, 6:] = 0  # marrow, open to the last plane along k only
+    nothing = np.zeros((0, 0, 0), dtype=np.uint8)
+    nowhere = (slice(0, 0), slice(0, 0), slice(0, 0))
+    filled = close_cavities(solid, nothing, nowhere)
+    assert filled[3:9, 3:10, 4:].all()
+    solid[3, 6, 6:] = 0  # a slit in the cortex
+    assert close_cavities(solid, nothing, nowhere) is solid
 
 
 def test_blocks_are_means_and_the_last_repeats_the_edge() -> None:

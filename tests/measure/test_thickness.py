@@ -11,6 +11,7 @@ from kneeimg.core.label_map import LabelMap
 from kneeimg.core.surface import RigidTransform
 from kneeimg.errors import ReasonCode
 from kneeimg.geometry.affines import from_linear
+from kneeimg.geometry.gaussian import gaussian, steepest
 from kneeimg.geometry.rigid import rotation
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
 from kneeimg.measure.thickness import crossing_mm, without_wall_foot
@@ -117,6 +118,24 @@ def test_crossing_takes_the_first_fall_and_tells_failure_from_zero() -> None:
     found = crossing_mm(field, start, step, step_mm=0.5, max_mm=10.0, falling=True)
     assert found[:3] == pytest.approx([4.5, 0.0, 1.5])
     assert np.isnan(found[3])  # leaves the image inside cartilage
+
+
+@pytest.mark.parametrize("falling", [True, False])
+@pytest.mark.parametrize("sigma", [(0.0, 0.0, 0.0), (0.3, 0.5, 0.5)])
+def test_steps_that_cannot_cross_are_left_out_and_nothing_changes(
+    falling: bool, sigma: tuple[float, float, float]
+) -> None:
+    rng = np.random.default_rng(9)
+    field = gaussian(rng.random((18, 30, 32)) > (0.1 if falling else 0.9), sigma)  # thin gaps
+    start = rng.uniform(0.0, 1.0, (4000, 3)) * (np.array(field.shape) - 1)
+    step = rng.normal(size=(4000, 3))
+    every, fewer = (
+        crossing_mm(field, start, step, step_mm=0.1, max_mm=8.0, falling=falling, steepest=limit)
+        for limit in (None, steepest(sigma))
+    )
+    assert np.count_nonzero(every > 0) > 400
+    assert np.array_equal(np.isnan(every), np.isnan(fewer))
+    assert np.nanmax(np.abs(every - fewer)) < 1e-6
 
 
 def test_crossing_respects_the_greatest_length() -> None:
