@@ -271,11 +271,15 @@ class _Space:
         unsure = margins.confidence(compartment) < settings.minimum_confidence
         if unsure and ReasonCode.MARGIN_UNCERTAIN not in flags:
             flags.append(ReasonCode.MARGIN_UNCERTAIN)
-        lines = (margins.femur[compartment], margins.tibia[compartment])
-        across = [(frame.place(line.points)[:, 0] / frame.width, line.confidence) for line in lines]
+        femur, tibia = margins.femur[compartment], margins.tibia[compartment]
+        across = [
+            (frame.place(line.points)[:, 0] / frame.width, line.confidence)
+            for line in (femur, tibia)
+        ]
         return cls(
             compartment,
-            *(placed(line) for line in lines),
+            placed(femur),
+            placed(tibia),
             None if rim is None else placed(rim),
             frame.width,
             settings,
