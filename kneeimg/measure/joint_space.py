@@ -172,8 +172,8 @@ def measure_joint_space(
     tuple of Measurement
         One row per entry of :func:`planned_joint_space`, in that order. `fJSW_0225` is the
         distance between margins perpendicular to the tangent at x = 0.225; `mJSW` the shortest
-        distance in any direction, `mJSW_x` the x of its femoral end (the outer end of the search
-        range is left out where a margin is less sure than `sure_confidence`); `JSA` the area between the
+        distance in any direction, `mJSW_x` the x of its femoral end (without an outer end of the
+        search range where a margin is less sure than `sure_confidence`); `JSA` the area between the
         margins; `n...` the same divided by femoral width; `JLCA` the angle of the line through
         the mean medial and mean lateral floor of the plateaus against the tangent, positive when
         the joint opens laterally; `TPA` the medial angle of that line with the tibial axis;

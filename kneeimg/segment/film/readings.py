@@ -31,9 +31,9 @@ _MOVES = (
     (0.0018, -0.0012, 0.6, -0.012),
     (-0.0012, -0.0018, -0.6, -0.008),
 )
-# Readings that differ tell of a wrong margin where the film shows it faintly too. Of 88 compartments
-# of landmarked films with an SD beyond the first, 16 are off by 2 % of the width: 7 of the 21 that
-# are unsure over more than half of what is measured, 9 of the other 67.
+# Readings that differ tell of a wrong margin where the film shows it faintly too. Of 88
+# compartments of landmarked films with an SD beyond the first 16 are off by 2 % of the width: 7
+# of the 21 that are unsure over more than half of what is measured, 9 of the other 67.
 _APART = 0.005  # of the femoral width; SD of five readings
 _SURE, _UNSURE_SHARE = 0.3, 0.5  # confidence, and share of x without it, to flag such a margin
 
