@@ -27,13 +27,14 @@ MEASURED_X = {
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A quantity that must be at most `most` for margins to be believed; above `doubt` they are
-    flagged."""
+    flagged with `code`."""
 
     name: str
     value: float
     most: float
     doubt: float = math.inf
     where: str = ""
+    code: ReasonCode = ReasonCode.MARGIN_UNCERTAIN
 
     @property
     def kept(self) -> bool:
@@ -100,7 +101,7 @@ def check_consistent(
     doubtful = [limit for limit in checked if limit.value > limit.doubt]
     return [
         Finding(
-            ReasonCode.MARGIN_UNCERTAIN,
+            limit.code,
             limit.name,
             where=limit.where,
             expected=f"at most {limit.doubt:g} femoral widths",
@@ -153,6 +154,7 @@ def frame_limits(margins: JointMargins, located: Pose) -> tuple[Limit, ...]:
             _CONTACT_MOST,
             _CONTACT_DOUBT,
             c.value,
+            ReasonCode.WIDTH_UNCERTAIN,  # of such compartments no more are off than of all
         )
         for c, place in zip(Compartment, places, strict=True)
     ]
