@@ -40,6 +40,12 @@ _M, _L = Compartment.MEDIAL, Compartment.LATERAL
 #: Landmarks well inside each margin, and those nearer to its ends.
 _CENTRAL = (("tibia", _M, "T7"), ("femur", _M, "F5"), ("tibia", _L, "T1"), ("femur", _L, "F1"))
 _INNER = (("tibia", _M, "T6"), ("femur", _M, "F4"), ("tibia", _L, "T2"), ("femur", _L, "F2"))
+#: Landmarks along each margin of a compartment.
+_ALONG = {
+    _M: (("F4", "F5", "F6"), ("T6", "T7", "T8")),
+    _L: (("F0", "F1", "F2"), ("T0", "T1", "T2")),
+}
+_OFF = 0.02  # of the femoral width, 1.6 mm; a flag should tell of such an error
 _WRONG_PX = 8.0  # a central landmark farther off means a wrong margin: 4 % of the femoral width
 Row = dict[str, str]
 
@@ -152,17 +158,18 @@ def distances(margins: JointMargins, row: Row, which: Iterable[tuple[str, Compar
     return out
 
 
-def landmark_minimum(row: Row) -> float:
-    """Least distance in pixels of the medial landmark polylines, as drawn by hand."""
-    femur = np.stack([landmark(row, name) for name in ("F4", "F5", "F6")])
-    tibia = np.stack([landmark(row, name) for name in ("T6", "T7", "T8")])
+def landmark_minimum(row: Row, compartment: Compartment) -> float:
+    """Least distance in pixels of the landmark polylines of a compartment, as drawn by hand."""
+    femur, tibia = (
+        np.stack([landmark(row, name) for name in names]) for names in _ALONG[compartment]
+    )
     return closest_points(femur, tibia)[0]
 
 
-def medial_minimum(margins: JointMargins) -> tuple[float, float]:
+def minimum(margins: JointMargins, compartment: Compartment) -> tuple[float, float]:
     """mJSW in pixels and as a share of the femoral width."""
     rows = {(r.region, r.quantity): r.value for r in measure_joint_space(margins, None)}
-    ratio = rows["medial", "nmJSW"]
+    ratio = rows[compartment.value, "nmJSW"]
     return ratio * joint_frame(margins).width, ratio
 
 
@@ -226,7 +233,7 @@ def _score_grades(kept: list[Any]) -> None:
     from scipy.stats import spearmanr
 
     grade = np.array([int(row["kl"]) for row, _, _ in kept])
-    ratio = np.array([medial_minimum(margins)[1] for _, _, margins in kept])
+    ratio = np.array([minimum(margins, _M)[1] for _, _, margins in kept])
     medians = [f"KL {k}: {100 * np.nanmedian(ratio[grade == k]):.2f} %" for k in np.unique(grade)]
     known = np.isfinite(ratio)
     rho = spearmanr(grade[known], ratio[known]).statistic
@@ -244,12 +251,10 @@ def _score_landmarks(kept: list[Any]) -> None:
         print(f"  {mark} {compartment} {bone}: ", end="")
         print(f"{np.median(values):.2f} / {np.percentile(values, 90):.2f} px")
     _score_width(kept)
-    own = np.array([medial_minimum(m)[0] for _, _, m in kept])
-    drawn = np.array([landmark_minimum(row) for row, _, _ in kept])
-    ok = np.isfinite(own)
-    r = np.corrcoef(own[ok], drawn[ok])[0, 1]
-    print(f"medial minimum against landmarks: r {r:.2f}, difference ", end="")
-    print(f"{(own - drawn)[ok].mean():+.2f} +- {(own - drawn)[ok].std(ddof=1):.2f} px")
+    minima = {c: _minima(kept, c) for c in Compartment}
+    for compartment, pair in minima.items():
+        _score_minimum(compartment, *pair)
+    _score_flags(kept, minima)
     worst = central.max(axis=1)
     unsure = str(ReasonCode.MARGIN_UNCERTAIN)
     bare = [unsure not in {f[0] for f in out["findings"]} for _, out, _ in kept]
@@ -257,6 +262,49 @@ def _score_landmarks(kept: list[Any]) -> None:
     print(f"a central landmark over {_WRONG_PX} px off: {(worst > _WRONG_PX).sum()}, ", end="")
     print(f"of them without a flag {len(silent)}: ", end="")
     print(", ".join(f"{Path(kept[k][0]['file']).stem} {worst[k]:.0f}" for k in silent))
+
+
+def _minima(kept: list[Any], compartment: Compartment) -> tuple[np.ndarray, np.ndarray]:
+    """mJSW and the least distance of the landmark polylines, in pixels."""
+    own = np.array([minimum(m, compartment)[0] for _, _, m in kept])
+    return own, np.array([landmark_minimum(row, compartment) for row, _, _ in kept])
+
+
+def _score_minimum(compartment: Compartment, own: np.ndarray, drawn: np.ndarray) -> None:
+    ok = np.isfinite(own)
+    r = np.corrcoef(own[ok], drawn[ok])[0, 1]
+    print(f"{compartment} minimum against landmarks: r {r:.3f}, difference ", end="")
+    print(f"{(own - drawn)[ok].mean():+.2f} +- {(own - drawn)[ok].std(ddof=1):.2f} px")
+
+
+def _score_flags(kept: list[Any], minima: dict[Compartment, tuple[np.ndarray, np.ndarray]]) -> None:
+    """How often a compartment flagged MARGIN_UNCERTAIN is off, and how many that are off it flags.
+
+    Off is a compartment with a central landmark farther than `_OFF` of the femoral width from its
+    margin, or a least space that differs so much from that of the landmark polylines (less the
+    median difference).
+    """
+    code = str(ReasonCode.MARGIN_UNCERTAIN)
+    width = np.array([joint_frame(m).width for _, _, m in kept])
+    off, flagged, apart = [], [], []
+    for c, (own, drawn) in minima.items():
+        error = np.abs(own - drawn - np.nanmedian(own - drawn)) / width
+        central = [entry for entry in _CENTRAL if entry[1] is c]
+        far = np.array([max(distances(m, row, central)) for row, _, m in kept]) / width
+        off.append((error > _OFF) | (far > _OFF))
+        apart.append(error)
+        flagged.append(
+            [any(f[0] == code and f[1] in ("", c) for f in out["findings"]) for _, out, _ in kept]
+        )
+    wrong, flags, error = np.hstack(off), np.hstack(flagged), np.hstack(apart)
+    print(
+        f"{code}: {flags.sum()} of {len(flags)} compartments; off by {_OFF:g} of the width ", end=""
+    )
+    print(f"{(wrong & flags).sum()} of them and {(wrong & ~flags).sum()} others: ", end="")
+    print(f"precision {wrong[flags].mean():.2f}, recall {flags[wrong].mean():.2f}")
+    for name, these in (("flagged", flags), ("not flagged", ~flags)):
+        median, ninetieth = 100 * np.nanpercentile(error[these], [50, 90])
+        print(f"  error of the least space, {name}: median {median:.2f} %, 90th {ninetieth:.2f} %")
 
 
 def _score_width(kept: list[Any]) -> None:

@@ -21,6 +21,7 @@ from kneeimg.core.margins import Compartment, JointMargins, MarginLine
 from kneeimg.core.measurement import Measurement
 from kneeimg.errors import MeasurementError, ReasonCode
 from kneeimg.geometry.polylines import clip_to_band, closest_points, common_tangent, heights_at
+from kneeimg.measure.sure_ends import area_range, searched_ranges
 from kneeimg.settings.film import JointSpaceSettings
 
 FloatArray = NDArray[np.float64]
@@ -171,7 +172,8 @@ def measure_joint_space(
     tuple of Measurement
         One row per entry of :func:`planned_joint_space`, in that order. `fJSW_0225` is the
         distance between margins perpendicular to the tangent at x = 0.225; `mJSW` the shortest
-        distance in any direction, `mJSW_x` the x of its femoral end; `JSA` the area between the
+        distance in any direction, `mJSW_x` the x of its femoral end (without an outer end of the
+        search range where a margin is less sure than `sure_confidence`); `JSA` the area between the
         margins; `n...` the same divided by femoral width; `JLCA` the angle of the line through
         the mean medial and mean lateral floor of the plateaus against the tangent, positive when
         the joint opens laterally; `TPA` the medial angle of that line with the tibial axis;
@@ -210,15 +212,6 @@ def _positions(compartment: Compartment, settings: JointSpaceSettings) -> tuple[
     return settings.medial_x if compartment is Compartment.MEDIAL else settings.lateral_x
 
 
-def _search(compartment: Compartment, settings: JointSpaceSettings) -> tuple[float, float]:
-    medial = compartment is Compartment.MEDIAL
-    return settings.medial_search if medial else settings.lateral_search
-
-
-def _area(compartment: Compartment, settings: JointSpaceSettings) -> tuple[float, float]:
-    return settings.medial_area if compartment is Compartment.MEDIAL else settings.lateral_area
-
-
 def _spacing_problem(spacing_mm: Spacing | None) -> ReasonCode | None:
     if spacing_mm is None:
         return ReasonCode.NO_PIXEL_SPACING
@@ -243,7 +236,13 @@ def _row(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Space:
-    """Both margins of one compartment, placed in the frame."""
+    """Both margins of one compartment, placed in the frame.
+
+    Attributes
+    ----------
+    searched : Range of x in which the least space is looked for: without unsure ends.
+    touching : Range of x in which bone may meet bone.
+    """
 
     compartment: Compartment
     femur: FloatArray
@@ -252,6 +251,8 @@ class _Space:
     width: float
     settings: JointSpaceSettings
     flags: tuple[ReasonCode, ...]
+    searched: tuple[float, float]
+    touching: tuple[float, float]
 
     @classmethod
     def of(
@@ -266,18 +267,24 @@ class _Space:
             return points if points[0, 0] <= points[-1, 0] else points[::-1]
 
         rim = margins.rim.get(compartment)
-        flags = [code for code in margins.flags if code is not ReasonCode.BONE_ON_BONE]
+        flags = _flags(margins, compartment)
         unsure = margins.confidence(compartment) < settings.minimum_confidence
         if unsure and ReasonCode.MARGIN_UNCERTAIN not in flags:
             flags.append(ReasonCode.MARGIN_UNCERTAIN)
+        femur, tibia = margins.femur[compartment], margins.tibia[compartment]
+        across = [
+            (frame.place(line.points)[:, 0] / frame.width, line.confidence)
+            for line in (femur, tibia)
+        ]
         return cls(
             compartment,
-            placed(margins.femur[compartment]),
-            placed(margins.tibia[compartment]),
+            placed(femur),
+            placed(tibia),
             None if rim is None else placed(rim),
             frame.width,
             settings,
             tuple(flags),
+            *searched_ranges(across, compartment, settings),
         )
 
     def gap(self, x: ArrayLike) -> FloatArray:
@@ -296,21 +303,28 @@ class _Space:
         return _mean(self.floor(x), x)
 
     def _area_positions(self) -> FloatArray:
-        return np.linspace(*_area(self.compartment, self.settings), _AREA_SAMPLES)
+        return np.linspace(*area_range(self.compartment, self.settings), _AREA_SAMPLES)
 
     def minimum(self) -> tuple[float, float]:
         """Shortest distance between the margins within the search range, and its x."""
-        low, high = (x * self.width for x in _search(self.compartment, self.settings))
-        femur = clip_to_band(self.femur, low, high, highest=True)
-        tibia = clip_to_band(self.tibia, low, high, highest=False)
+        femur, tibia = self._between(*self.touching)
         if len(femur) == 0 or len(tibia) == 0:
             return math.nan, math.nan
         x = np.unique(np.concatenate([femur[:, 0], tibia[:, 0]])) / self.width
         closed = x[np.nan_to_num(self.gap(x), nan=1.0) <= 0]
         if len(closed):
             return 0.0, float(np.median(closed))
+        femur, tibia = self._between(*self.searched)
+        if len(femur) == 0 or len(tibia) == 0:
+            return math.nan, math.nan
         distance, on_femur, _ = closest_points(femur, tibia)
         return distance, float(on_femur[0] / self.width)
+
+    def _between(self, low: float, high: float) -> tuple[FloatArray, FloatArray]:
+        """Both margins between two x."""
+        ends = low * self.width, high * self.width
+        femur = clip_to_band(self.femur, *ends, highest=True)
+        return femur, clip_to_band(self.tibia, *ends, highest=False)
 
     def rim_distance(self) -> float:
         """Mean height of the rim above the floor over the range of the area, where both reach."""
@@ -342,6 +356,14 @@ class _Space:
         return _row(self.compartment.value, quantity, unit, value, flags)
 
 
+def _flags(margins: JointMargins, compartment: Compartment) -> list[ReasonCode]:
+    """Flags of the rows of a compartment: doubt about the margins of the other is none here."""
+    other = next(c for c in Compartment if c is not compartment)
+    elsewhere = (ReasonCode.MARGIN_UNCERTAIN, other.value)
+    codes = [f.code for f in margins.findings if (f.code, f.where) != elsewhere]
+    return [code for code in dict.fromkeys(codes) if code is not ReasonCode.BONE_ON_BONE]
+
+
 def _not_negative(value: float) -> float:
     return value if math.isnan(value) else max(value, 0.0)
 
@@ -358,7 +380,7 @@ def _knee_rows(
     settings: JointSpaceSettings,
 ) -> Iterator[Measurement]:
     flags = tuple(code for code in margins.flags if code is not ReasonCode.BONE_ON_BONE)
-    middles = [sum(_area(c, settings)) / 2 * frame.width for c in Compartment]
+    middles = [sum(area_range(c, settings)) / 2 * frame.width for c in Compartment]
     run = middles[1] - middles[0]
     fall = floors[Compartment.LATERAL] - floors[Compartment.MEDIAL]
     yield _row(KNEE, "femoral_width", "mm", frame.width, flags)

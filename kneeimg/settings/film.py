@@ -31,7 +31,21 @@ class JointSpaceSettings(Settings):
     medial_area: tuple[float, float] = Field((0.10, 0.30), description="range of the medial JSA")
     lateral_area: tuple[float, float] = Field((0.70, 0.90), description="range of the lateral JSA")
     minimum_confidence: float = Field(
-        0.3, ge=0, le=1, description="median margin confidence below which MARGIN_UNCERTAIN is set"
+        0.2, ge=0, le=1, description="median margin confidence below which MARGIN_UNCERTAIN is set"
+    )
+    sure_confidence: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="confidence of both margins without which their outer end is not searched for "
+        "mJSW",
+    )
+    always_searched: float = Field(
+        0.15,
+        ge=0,
+        le=0.5,
+        description="distance inward from the outer edge of the femur from which mJSW is searched "
+        "whatever the confidence, fraction of femoral width",
     )
 
     @model_validator(mode="after")

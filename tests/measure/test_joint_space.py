@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.margins import Compartment, JointMargins, MarginLine
-from kneeimg.errors import MeasurementError, ReasonCode
+from kneeimg.errors import Finding, MeasurementError, ReasonCode
 from kneeimg.measure.joint_space import (
     joint_frame,
     measure_joint_space,
@@ -227,3 +228,69 @@ def test_swapped_edges_are_refused():
     with pytest.raises(MeasurementError) as error:
         joint_frame(wrong)
     assert error.value.code is ReasonCode.FRAME_UNDEFINED
+
+
+def faint_end(margins: JointMargins, until: float, compartment: Compartment) -> JointMargins:
+    """Margins of which one plateau is unsure from its outer end to a distance inward."""
+    line = margins.tibia[compartment]
+    x = (line.points[:, 0] - 100) / 80
+    inward = x if compartment is MEDIAL else 1 - x
+    weak = MarginLine(line.points, np.where(inward < until, 0.05, 1.0))
+    return replace(margins, tibia={**margins.tibia, compartment: weak})
+
+
+@pytest.mark.parametrize("until, start", [(0.0, 0.05), (0.08, 0.08), (0.13, 0.13), (0.25, 0.15)])
+def test_the_least_space_is_searched_where_margins_are_sure(until, start):
+    narrow_outside = hand_joint(medial=(2.0, 6.0), lateral=(6.0, 2.0))
+    slope = math.atan2(4.0, 0.36 * 80)
+    expected = (2 + (start - 0.02) / 0.36 * 4) * math.cos(slope)
+    for compartment in Compartment:
+        got = values(faint_end(narrow_outside, until, compartment))
+        at = got[f"{compartment}_mJSW_x"]
+        assert got[f"{compartment}_mJSW"] == pytest.approx(expected, abs=0.12)
+        inward = at if compartment is MEDIAL else 1 - at
+        assert start - 0.008 <= inward <= start + 0.015  # points lie 0.0073 apart
+        other = LATERAL if compartment is MEDIAL else MEDIAL
+        assert got[f"{other}_mJSW"] == pytest.approx(values(narrow_outside)[f"{other}_mJSW"])
+
+
+def test_an_unsure_end_that_climbs_is_no_least_space():
+    margins = hand_joint()
+    line = margins.tibia[MEDIAL]
+    climbs = line.points.copy()
+    x = (climbs[:, 0] - 100) / 80
+    climbs[x < 0.07, 1] -= 3.0
+    outside = x < 0.08
+    for confidence, smallest in ((0.1, 4.0), (0.9, 1.0)):
+        weak = MarginLine(climbs, np.where(outside, confidence, 1.0))
+        got = values(replace(margins, tibia={**margins.tibia, MEDIAL: weak}))
+        assert got["medial_mJSW"] == pytest.approx(smallest, abs=0.3)
+
+
+@pytest.mark.parametrize("until, closed", [(0.08, False), (0.13, True)])
+def test_bones_touch_in_the_range_of_the_area_however_unsure(until, closed):
+    margins = hand_joint()
+    line = margins.tibia[MEDIAL]
+    x = (line.points[:, 0] - 100) / 80
+    points = line.points.copy()
+    points[x < until, 1] = 99.9  # beyond the femur
+    weak = MarginLine(points, np.where(x < until + 0.01, 0.05, 1.0))
+    got = values(replace(margins, tibia={**margins.tibia, MEDIAL: weak}))
+    assert (got["medial_mJSW"] == 0.0) is closed
+
+
+def test_a_narrow_search_beyond_what_is_always_searched():
+    settings = JointSpaceSettings(medial_search=(0.05, 0.12), lateral_search=(0.72, 0.78))
+    margins = faint_end(hand_joint(medial=(2.0, 6.0)), 0.3, MEDIAL)
+    rows = {row.name: row for row in measure_joint_space(margins, (1.0, 1.0), settings)}
+    assert rows["medial_mJSW_x"].value == pytest.approx(0.12, abs=0.01)
+    assert 0.72 <= rows["lateral_mJSW_x"].value <= 0.78
+
+
+def test_doubt_about_one_compartment_does_not_flag_the_other():
+    finding = Finding(ReasonCode.MARGIN_UNCERTAIN, "two lines", where="medial")
+    width = Finding(ReasonCode.WIDTH_UNCERTAIN, "two edges", where="medial")
+    rows = measure_joint_space(replace(hand_joint(), findings=(finding, width)), (1.0, 1.0))
+    flagged = {row.region for row in rows if ReasonCode.MARGIN_UNCERTAIN in row.flags}
+    assert flagged == {"medial", "knee"}
+    assert all(ReasonCode.WIDTH_UNCERTAIN in row.flags for row in rows if not row.reason)

@@ -23,7 +23,7 @@ from kneeimg.segment.film.frame_check import (
     shipped_edge_model,
     write_edge_model,
 )
-from kneeimg.segment.film.rectify import level
+from kneeimg.segment.film.rectify import Leveller, level
 
 SETUP = FilmSetup(pixel_mm=0.4, texture=0.02)
 KNEE = FilmKnee(side=Side.LEFT)
@@ -46,14 +46,15 @@ def moved_edge(margins: JointMargins, compartment: Compartment, outward: float) 
 
 
 def test_true_edges_are_not_doubted(film):
-    assert check_frame(*film) == []
+    image, margins = film
+    assert check_frame(Leveller(image), margins) == []
 
 
 @pytest.mark.parametrize("compartment", [MEDIAL, LATERAL])
 @pytest.mark.parametrize("outward", [0.09, -0.13])
 def test_an_edge_beside_the_bone_is_flagged(film, compartment, outward):
     image, margins = film
-    flagged = check_frame(image, moved_edge(margins, compartment, outward))
+    flagged = check_frame(Leveller(image), moved_edge(margins, compartment, outward))
     assert [(f.code, f.where) for f in flagged] == [(ReasonCode.WIDTH_UNCERTAIN, compartment.value)]
     assert flagged[0].found.endswith("outside" if outward > 0 else "inside")
 
@@ -61,7 +62,7 @@ def test_an_edge_beside_the_bone_is_flagged(film, compartment, outward):
 def test_an_edge_a_little_inside_is_left_alone(film):
     image, margins = film
     assert MOST_OUTSIDE < 0.055 < MOST_INSIDE
-    assert check_frame(image, moved_edge(margins, MEDIAL, -0.055)) == []
+    assert check_frame(Leveller(image), moved_edge(margins, MEDIAL, -0.055)) == []
 
 
 def test_expected_edges_follow_the_film(film):

@@ -149,7 +149,7 @@ def _find(image: FloatArray, widths: tuple[float, float], settings: FilmSettings
     others = [Search(before.pairs, before.film.pose), *seen.rivals()]
     frame = (*frame_limits(lines, pose), *read.limits())
     findings += check_consistent(seen.film.pose, lines.femur, lines.tibia, others, frame)
-    findings += check_frame(image, lines)
+    findings += check_frame(leveller, lines)
     rims = find_rims(seen.film, lines.femur, lines.tibia)
     return replace(
         lines,

@@ -29,7 +29,7 @@ from kneeimg.errors import Finding, ModelError
 from kneeimg.measure.edge_histograms import ANGLES, CELL, edge_histograms
 from kneeimg.segment.film.checks import width_uncertain
 from kneeimg.segment.film.locate import Pose
-from kneeimg.segment.film.rectify import LEFT, RIGHT, TOP, WIDTH, LevelFilm, level
+from kneeimg.segment.film.rectify import LEFT, RIGHT, TOP, WIDTH, LevelFilm, Leveller
 from kneeimg.settings.resources import model_path
 
 FloatArray = NDArray[np.float64]
@@ -117,17 +117,17 @@ def write_edge_model(path: Path, mean: FloatArray, weights: FloatArray, edges: F
 
 
 def check_frame(
-    image: FloatArray, margins: JointMargins, model: EdgeModel | None = None
+    leveller: Leveller, margins: JointMargins, model: EdgeModel | None = None
 ) -> list[Finding]:
     """Flag each edge of the femur that does not lie where the look of the knee says.
 
     Parameters
     ----------
-    image : (rows, columns) film with bright bone and medial on the left.
+    leveller : Of the film with bright bone and medial on the left.
     margins : Its margins.
     model : None takes the shipped one.
     """
-    expected = (model or shipped_edge_model()).expected(level(image, pose_of(margins)))
+    expected = (model or shipped_edge_model()).expected(leveller.at(pose_of(margins)))
     outside = {
         Compartment.MEDIAL: expected[Compartment.MEDIAL],
         Compartment.LATERAL: 1.0 - expected[Compartment.LATERAL],
