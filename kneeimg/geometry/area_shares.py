@@ -18,10 +18,10 @@ from kneeimg.geometry.meshes import triangle_areas
 FloatArray = NDArray[np.float64]
 Faces = NDArray[np.int64]
 
-#: Rounds of the search for a level; two or three settle it.
-_ROUNDS = 40
-#: The search ends this near to the share that is asked for, in shares of the whole.
-_NEAR_ENOUGH = 1e-9
+#: Most rounds of the search for a level; ten settle it.
+_ROUNDS = 60
+#: The search ends this near to the share that is asked for.
+_NEAR_ENOUGH = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,67 +71,77 @@ class AreaShares:
         0.5
         """
         under = level < 0
-        cut = _crossed(under, self.faces)
+        a, b, c = (under.take(corner) for corner in self.faces.T)
+        cut = np.flatnonzero((a != b) | (b != c))
         share = under.astype(np.float64)
         if not len(cut):
             return share
         faces = self.faces.take(cut, axis=0)
         more = 3.0 * hats_below(level.take(faces)) - under.take(faces)
         more *= self.face_mm2.take(cut)[:, None]
-        corner = faces.ravel()
-        added = np.bincount(corner, more.ravel(), minlength=len(share))
-        at = np.unique(corner)
-        share[at] += added[at] / np.maximum(self.around_mm2[at], 1e-12)
+        added = np.bincount(faces.ravel(), more.ravel(), minlength=len(share))
+        share += added / np.maximum(self.around_mm2, 1e-12)
         return np.clip(share, 0.0, 1.0)
 
-    def level_with_share(self, level: FloatArray, weight: FloatArray, share: float) -> float:
-        """The value of a level below which a given share of a weight lies.
+    def levels_with_shares(
+        self, level: FloatArray, weight: FloatArray, shares: tuple[float, ...]
+    ) -> tuple[float, ...]:
+        """The values of a level below which given shares of a weight lie.
 
         Parameters
         ----------
         level : (V,) values at the vertices.
-        weight : (V,) what is to be shared, spread over each vertex's area; 0 elsewhere.
-        share : 0 to 1.
+        weight : (V,) what is to be shared, spread over the area of each vertex; 0 elsewhere.
+        shares : Each 0 to 1.
 
         Notes
         -----
-        Between the bounds that whole vertices give, by false position: the weight below a level
-        grows steadily with it.
+        By false position: the weight below a level grows steadily with it, because `below` does.
         """
-        low, high = _bounds(level, self.faces, weight, share)
-        goal = share * float(weight.sum())
-        some, fixed = self._between(level, weight, low, high)
+        corner_weight = (weight / np.maximum(self.around_mm2, 1e-12)).take(self.faces)
+        corner_weight *= self.face_mm2[:, None]
+        used = np.flatnonzero(corner_weight.any(axis=1))
+        corner_weight = corner_weight.take(used, axis=0)
+        corners = level.take(self.faces.take(used, axis=0))
+        low, high, of_face = corners.min(axis=1), corners.max(axis=1), corner_weight.sum(axis=1)
+        whole = float(of_face.sum())
+        if whole <= 0:
+            return (float("nan"),) * len(shares)
 
-        def excess(value: float) -> float:
-            return fixed + float(some.weight @ some.shares.below(some.level - value)) - goal
+        def share_below(value: float) -> float:
+            cut = np.flatnonzero((low < value) & (high > value))
+            hats = hats_below(corners.take(cut, axis=0) - value)
+            part = 3.0 * float(np.vdot(corner_weight.take(cut, axis=0), hats))
+            return (float(of_face @ (high <= value)) + part) / whole
 
-        return _root(excess, low, high, _NEAR_ENOUGH * max(float(weight.sum()), 1e-12))
+        ends = float(low.min()), float(high.max())
+        return tuple(_place(share_below, share, *ends) for share in shares)
 
-    def _between(
-        self, level: FloatArray, weight: FloatArray, low: float, high: float
-    ) -> tuple[_Some, float]:
-        """The triangles that borders between two levels may cross, and the weight below all."""
-        touched = np.zeros(len(level), dtype=bool)
-        within = (level >= low) & (level <= high)
-        above, below = level > high, level < low
-        inside = within[self.faces].any(axis=1)
-        inside |= above[self.faces].any(axis=1) & below[self.faces].any(axis=1)
-        faces = self.faces[inside]
-        touched[faces] = True
-        used = np.flatnonzero(touched)
-        number = np.cumsum(touched) - 1
-        own = AreaShares(number[faces], self.face_mm2[inside], self.around_mm2[used])
-        # triangles left out lie on one side as a whole, so `below` of these vertices is complete
-        return _Some(own, level[used], weight[used]), float(weight[below & ~touched].sum())
+    def around(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], AreaShares]:
+        """Numbers of some vertices and their neighbours, and the triangles around the former."""
+        number, faces, which = faces_around(self.faces, chosen)
+        return number, AreaShares(faces, self.face_mm2[which], self.around_mm2[number])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Some:
-    """A part of a surface with its levels and weights."""
+def faces_around(
+    faces: Faces, chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Faces, NDArray[np.int64]]:
+    """Triangles around some vertices.
 
-    shares: AreaShares
-    level: FloatArray
-    weight: FloatArray
+    Returns
+    -------
+    number : (n,) the vertices of these triangles.
+    faces : (m, 3) the triangles, in places of `number`.
+    which : (m,) their numbers.
+    """
+    inside = [chosen.take(corner) for corner in faces.T]
+    which = np.flatnonzero(inside[0] | inside[1] | inside[2])
+    corners = [corner.take(which) for corner in faces.T]
+    used = chosen.copy()
+    for corner in corners:
+        used[corner] = True
+    place = np.cumsum(used) - 1
+    return np.flatnonzero(used), np.stack([place.take(c) for c in corners]).T, which
 
 
 def hats_below(level: FloatArray) -> FloatArray:
@@ -172,41 +182,23 @@ def hats_below(level: FloatArray) -> FloatArray:
     return hats
 
 
-def _crossed(under: NDArray[np.bool_], faces: Faces) -> NDArray[np.int64]:
-    """Numbers of the triangles with corners on both sides."""
-    a, b, c = (under.take(corner) for corner in faces.T)
-    return np.flatnonzero((a != b) | (b != c))
+def _place(growing: Callable[[float], float], goal: float, low: float, high: float) -> float:
+    """Where a function that grows from `low` to `high` reaches a value, by false position.
 
-
-def _bounds(
-    level: FloatArray, faces: Faces, weight: FloatArray, share: float
-) -> tuple[float, float]:
-    """Levels with surely less and surely no less than a share of the weight below them."""
-    own = np.flatnonzero(weight > 0)
-    order = own[np.argsort(level[own], kind="stable")]
-    running = np.cumsum(weight[order])
-    place = min(int(np.searchsorted(running, share * running[-1])), len(order) - 1)
-    whole = float(level[order[place]])
-    corners = level[faces[(weight > 0)[faces].any(axis=1)]]
-    reach = float(np.ptp(corners, axis=1).max(initial=0.0)) if len(corners) else 0.0
-    reach += 1e-9 + 1e-9 * abs(whole)
-    return whole - reach, whole + reach
-
-
-def _root(excess: Callable[[float], float], low: float, high: float, enough: float) -> float:
-    """Where a function that grows from `low` to `high` is 0, by false position (Illinois)."""
-    at_low, at_high = excess(low), excess(high)
+    The Illinois variant: an end that stays twice loses weight.
+    """
+    at_low, at_high = growing(low) - goal, growing(high) - goal
     middle, side = 0.5 * (low + high), 0
     for _ in range(_ROUNDS):
         if at_high - at_low <= 0:
             break
         middle = low - at_low * (high - low) / (at_high - at_low)
-        value = excess(middle)
-        if abs(value) <= enough:
+        value = growing(middle) - goal
+        if abs(value) <= _NEAR_ENOUGH:
             break
         if value < 0:
             low, at_low = middle, value
-            at_high *= 0.5 if side < 0 else 1.0  # an end that stays twice loses weight
+            at_high *= 0.5 if side < 0 else 1.0
         else:
             high, at_high = middle, value
             at_low *= 0.5 if side > 0 else 1.0

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from kneeimg.core.anatomy import AGGREGATE_SUMS, REGION_BONES, Bone, VertexState
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import CELLS, SUBREGIONS_OF, Bone, Plate, Subregion
+from kneeimg.core.anatomy import CELLS, SUBREGIONS_OF, Bone, Plate
 from kneeimg.core.surface import Surface
-from kneeimg.geometry.area_shares import AreaShares
+from kneeimg.geometry.area_shares import AreaShares, faces_around
 from kneeimg.measure.frames import BoneFrame
 from kneeimg.measure.plates import PlateLines
 
@@ -63,20 +63,20 @@ def divided(
         patch = _patch(surface, inside, frame)
         own = inside[patch.number]
         number = patch.number[own]
-        code, part = _divide(patch, plate[patch.number], np.flatnonzero(own), bone, lines)
-        codes[number], shares[number] = code, part
+        code, share = _divide(patch, plate[patch.number], bone, lines)
+        codes[number], shares[number] = code[own], share[own]
     return {"subregion": codes, "shares": shares}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Patch:
-    """tAB and the triangles around it.
+    """tAB, or a plate of it, and the triangles around it.
 
     Attributes
     ----------
-    number : (n,) numbers of its vertices in the surface.
+    number : (n,) numbers of its vertices in the surface, or in the patch it is a part of.
     local_mm : (n, 3) vertices in the anatomical frame.
-    area_mm2 : (n,) their areas, 0 outside tAB.
+    area_mm2 : (n,) their areas inside, 0 outside.
     areas : How borders divide it.
     """
 
@@ -87,48 +87,50 @@ class _Patch:
 
 
 def _patch(surface: Surface, inside: NDArray[np.bool_], frame: BoneFrame) -> _Patch:
-    a, b, c = surface.faces.T
-    chosen = np.flatnonzero(inside.take(a) | inside.take(b) | inside.take(c))
-    used = inside.copy()
-    for corner in (a, b, c):
-        used[corner.take(chosen)] = True
-    renumber = np.cumsum(used) - 1
-    faces = np.stack([renumber.take(corner.take(chosen)) for corner in (a, b, c)]).T
-    number = np.flatnonzero(used)
+    number, faces, _ = faces_around(surface.faces, inside)
     local_mm = frame.coordinates(surface.vertices[number])
     area_mm2 = np.where(inside, surface.fields["area_mm2"], 0.0)[number]
     return _Patch(number, local_mm, area_mm2, AreaShares.of(local_mm, faces))
 
 
-def _divide(
-    patch: _Patch, plate: Codes, own: NDArray[np.int64], bone: Bone, lines: PlateLines
-) -> tuple[Codes, NDArray[np.float32]]:
-    """Code and shares of the vertices of tAB, of which `own` are the places in the patch.
+def _around(patch: _Patch, chosen: NDArray[np.bool_], weight: FloatArray) -> _Patch:
+    """The patch around some of its vertices, with its numbers in the patch."""
+    number, areas = patch.areas.around(chosen)
+    return _Patch(number, patch.local_mm[number], weight[number], areas)
 
-    A vertex lies in the part of its plate that holds most of its area.
+
+def _divide(
+    patch: _Patch, plate: Codes, bone: Bone, lines: PlateLines
+) -> tuple[Codes, NDArray[np.float32]]:
+    """Code and shares of all vertices of a patch.
+
+    A code is the part that holds most of a vertex's area.
     """
     cells = CELLS[bone]
-    codes = np.zeros(len(own), dtype=np.uint8)
-    shares = np.zeros((len(own), len(cells)), dtype=np.float32)
+    codes = np.zeros(len(plate), dtype=np.uint8)
+    shares = np.zeros((len(plate), len(cells)), dtype=np.float32)
     for part, of_plate in lines.shares(patch.local_mm, patch.areas).items():
         weight = patch.area_mm2 * of_plate
         parts = SUBREGIONS_OF.get(part, ())
         if not parts or weight.sum() <= 0:
-            shares[:, cells.index(parts[0].name if parts else part.name)] = of_plate[own]
+            shares[:, cells.index(parts[0].name if parts else part.name)] = of_plate
             continue
-        share = np.stack([one[own] for one in _CUTS[bone](part, patch, weight)])
-        here = plate[own] == int(part)
-        codes[here] = np.array(parts)[share[:, here].argmax(axis=0)]
+        here = plate == int(part)
+        own = _around(patch, here | (weight > 0), weight)  # also a vertex without area
+        share = np.stack(_CUTS[bone](part, own), axis=1)
+        label = np.array(parts, dtype=np.uint8)[share.argmax(axis=1)]
+        codes[own.number] = np.where(here[own.number], label, codes[own.number])
         first = cells.index(parts[0].name)
-        shares[:, first : first + len(parts)] = (share * of_plate[own]).T
+        share *= of_plate[own.number, None]
+        shares[own.number, first : first + len(parts)] = share
     return codes, shares
 
 
-def _cut_tibia(plate: Plate, patch: _Patch, weight: FloatArray) -> tuple[FloatArray, ...]:
+def _cut_tibia(plate: Plate, patch: _Patch) -> tuple[FloatArray, ...]:
     """Shares of the central ellipse and of the ring's parts a, p, e, i."""
-    outward, behind = _ellipse_coordinates(plate, patch.local_mm, weight)
+    outward, behind = _ellipse_coordinates(plate, patch.local_mm, patch.area_mm2)
     radius = np.hypot(outward, behind)
-    limit = patch.areas.level_with_share(radius, weight, CENTRAL_SHARE)
+    (limit,) = patch.areas.levels_with_shares(radius, patch.area_mm2, (CENTRAL_SHARE,))
     central = patch.areas.below(radius - limit)
     ring = 1.0 - central
     out = patch.areas.below(behind - outward)  # beyond the one diagonal, and beyond the other
@@ -167,21 +169,19 @@ def _ellipse_coordinates(
     )
 
 
-def _cut_femur(plate: Plate, patch: _Patch, weight: FloatArray) -> tuple[FloatArray, ...]:
+def _cut_femur(plate: Plate, patch: _Patch) -> tuple[FloatArray, ...]:
     """Shares of the thirds of tAB across the condyle: e, c, i."""
     outward = patch.local_mm[:, 0] if plate is Plate.cMF else -patch.local_mm[:, 0]
-    one, two = (
-        patch.areas.below(outward - patch.areas.level_with_share(outward, weight, n / 3.0))
-        for n in (1, 2)
-    )
+    limits = patch.areas.levels_with_shares(outward, patch.area_mm2, (1.0 / 3.0, 2.0 / 3.0))
+    one, two = (patch.areas.below(outward - limit) for limit in limits)
     return 1.0 - two, two - one, one
 
 
-def _cut_patella(plate: Plate, patch: _Patch, weight: FloatArray) -> tuple[FloatArray, ...]:
+def _cut_patella(plate: Plate, patch: _Patch) -> tuple[FloatArray, ...]:
     """Shares of the medial and the lateral facet, on either side of the ridge."""
     x, _, z = patch.local_mm.T
-    own = weight > 0
-    start, slope = ridge_line(patch.local_mm[own], weight[own])
+    own = patch.area_mm2 > 0
+    start, slope = ridge_line(patch.local_mm[own], patch.area_mm2[own])
     medial = patch.areas.below(start + slope * z - x)
     return medial, 1.0 - medial
 

@@ -78,21 +78,24 @@ def test_the_level_with_a_share_is_found_between_the_rows(
     vertices, shares = mesh
     area = shares.around_mm2 / 3.0
     for share in (0.2, 1.0 / 3.0, 0.5):
-        level = shares.level_with_share(vertices[:, 0], area, share)
+        (level,) = shares.levels_with_shares(vertices[:, 0], area, (share,))
         assert area @ shares.below(vertices[:, 0] - level) == pytest.approx(
-            share * area.sum(), rel=1e-8
+            share * area.sum(), rel=1e-6
         )
-    assert shares.level_with_share(vertices[:, 0], area, 0.5) == pytest.approx(0.0, abs=1e-3)
+    halves = shares.levels_with_shares(vertices[:, 0], area, (0.5,))
+    assert halves == pytest.approx((0.0,), abs=1e-3)
     radius = np.hypot(*vertices[:, :2].T)
-    fifth = shares.level_with_share(radius, area, 0.2)
-    assert fifth == pytest.approx(RADIUS_MM * np.sqrt(0.2), abs=0.01)
+    rings = shares.levels_with_shares(radius, area, (0.2, 0.7))
+    assert rings == pytest.approx(RADIUS_MM * np.sqrt([0.2, 0.7]), abs=0.01)
+    assert np.isnan(shares.levels_with_shares(radius, 0.0 * area, (0.5,))).all()
 
 
 def test_weight_on_a_part_is_shared_on_that_part(mesh: tuple[np.ndarray, AreaShares]) -> None:
     vertices, shares = mesh
     weight = np.where(vertices[:, 1] > 0, shares.around_mm2 / 3.0, 0.0)
-    level = shares.level_with_share(vertices[:, 0], weight, 0.25)
-    assert weight @ shares.below(vertices[:, 0] - level) == pytest.approx(0.25 * weight.sum())
+    (level,) = shares.levels_with_shares(vertices[:, 0], weight, (0.25,))
+    found = weight @ shares.below(vertices[:, 0] - level)
+    assert found == pytest.approx(0.25 * weight.sum(), rel=1e-6)
 
 
 def test_a_border_through_vertices_and_values_that_are_all_alike() -> None:
@@ -102,8 +105,7 @@ def test_a_border_through_vertices_and_values_that_are_all_alike() -> None:
     assert shares.below(np.full(4, -1.0)).tolist() == [1.0] * 4
     diagonal = shares.below(vertices[:, 0] + vertices[:, 1] - 1.0)
     assert diagonal @ shares.around_mm2 / 3.0 == pytest.approx(0.5)
-    level = shares.level_with_share(np.full(4, 2.0), np.ones(4), 0.3)
-    assert level == pytest.approx(2.0, abs=1e-6)
+    assert shares.levels_with_shares(np.full(4, 2.0), np.ones(4), (0.3,)) == (2.0,)
 
 
 @pytest.mark.parametrize("corners", [[-1, 2, 3], [2, -1, 3], [3, 2, -1], [1, -2, -3], [-2, -3, 1]])
@@ -113,6 +115,20 @@ def test_hats_against_many_points(corners: list[int]) -> None:
     below = hats @ np.array(corners, dtype=float) < 0
     expected = np.where(below[:, None], hats, 0.0).mean(axis=0)
     assert hats_below(np.array([corners], dtype=float))[0] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_part_has_the_shares_of_the_whole(mesh: tuple[np.ndarray, AreaShares]) -> None:
+    vertices, shares = mesh
+    chosen = vertices[:, 1] > 2.0
+    number, part = shares.around(chosen)
+    level = vertices[:, 0] - 0.3
+    own = chosen[number]
+    assert np.array_equal(number[own], np.flatnonzero(chosen))
+    assert part.below(level[number])[own] == pytest.approx(shares.below(level)[chosen])
+    weight = np.where(chosen, 1.0, 0.0)
+    assert part.levels_with_shares(level[number], weight[number], (0.4,)) == pytest.approx(
+        shares.levels_with_shares(level, weight, (0.4,))
+    )
 
 
 def test_the_area_of_a_triangle() -> None:
