@@ -201,6 +201,8 @@ def _tab_only(surface: Surface) -> Surface:
     """The vertices inside tAB and their values, without triangles."""
     inside = surface.fields["plate"] != int(Plate.NONE)
     fields = {name: surface.fields[name][inside] for name in _NEEDED if name in surface.fields}
+    if "shares" in fields and not fields["shares"].any(axis=1).all():
+        del fields["shares"]  # tAB was changed since it was divided: no area may be lost
     return Surface(surface.vertices[inside], np.empty((0, 3), dtype=np.int64), fields)
 
 
