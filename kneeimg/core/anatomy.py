@@ -167,6 +167,31 @@ REGION_BONES: Mapping[str, Bone] = {
 }
 
 
+#: Bone to the smallest regions of which all others are unions: the columns of the `shares` field.
+CELLS: Mapping[Bone, tuple[str, ...]] = {
+    bone: tuple(
+        cell
+        for plate in Plate
+        if PLATE_BONES.get(plate.name) is bone
+        for cell in ([part.name for part in SUBREGIONS_OF.get(plate, ())] or [plate.name])
+    )
+    for bone in Bone
+}
+
+
+def _cells_of(region: str) -> tuple[int, ...]:
+    """Columns of a plate, a union of plates or a subregion among the cells of its bone."""
+    cells = CELLS[REGION_BONES[region]]
+    if region not in PLATE_UNIONS:
+        return (cells.index(region),)
+    parts = [SUBREGIONS_OF.get(plate, ()) or (plate,) for plate in PLATE_UNIONS[region]]
+    return tuple(cells.index(part.name) for plate in parts for part in plate)
+
+
+#: Every reported region to its columns of the `shares` field.
+REGION_CELLS: Mapping[str, tuple[int, ...]] = {r: _cells_of(r) for r in REGION_BONES}
+
+
 class VertexState(IntEnum):
     """What is known at a vertex of a bone surface, as coded in its `state` field."""
 

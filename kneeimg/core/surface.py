@@ -21,7 +21,7 @@ class Surface:
     ----------
     vertices : (V, 3) float64, patient LPS+, mm.
     faces : (F, 3) int64 vertex numbers, counter-clockwise seen from outside.
-    fields : Name to (V,) or (V, 3) array, e.g. `thickness_mm`, `state`, `plate`.
+    fields : Name to (V,) or (V, C) array, e.g. `thickness_mm`, `state`, `plate`.
     frame_uid : Frame of reference of the vertices; None if unknown.
     """
 

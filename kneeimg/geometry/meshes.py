@@ -30,6 +30,13 @@ def vertex_areas(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
     return result
 
 
+def triangle_areas(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
+    """(F,) mm²."""
+    thirds = _thirds(vertices, faces)
+    areas: FloatArray = 3.0 * np.sqrt(np.einsum("fx,fx->f", thirds, thirds))
+    return areas
+
+
 def vertex_normals(vertices: FloatArray, faces: NDArray[np.int64]) -> FloatArray:
     """(V, 3) unit normals at the vertices, area-weighted over the triangles that meet there.
 

@@ -38,12 +38,14 @@ class Widened:
     vertices : (n,) numbers of vertices of the baseline.
     ray_mm : (n,) the follow-up's rays there.
     plate, subregion : (n,) where the follow-up sees them.
+    shares : (n, C) how much of each belongs to every cell there; None when the follow-up has none.
     """
 
     vertices: NDArray[np.int64]
     ray_mm: FloatArray
     plate: NDArray[np.uint8]
     subregion: NDArray[np.uint8]
+    shares: NDArray[np.float32] | None = None
 
 
 def deep_parts(beyond_mm: FloatArray, border_mm: FloatArray, rim_mm: float) -> Bools:
@@ -116,7 +118,14 @@ def widened(
     source = own[cKDTree(followup.vertices[own]).query(found.feet_mm[held])[1]]
     plate = np.asarray(followup.fields["plate"], dtype=np.uint8)
     part = np.asarray(followup.fields.get("subregion", np.zeros_like(plate)), dtype=np.uint8)
-    return Widened(number[held], found.ray_mm[held], plate[source], part[source])
+    shares = followup.fields.get("shares")
+    return Widened(
+        number[held],
+        found.ray_mm[held],
+        plate[source],
+        part[source],
+        None if shares is None else np.asarray(shares[source], dtype=np.float32),
+    )
 
 
 def _near(moved: FloatArray, some: Bools, others: FloatArray, reach_mm: float) -> NDArray[np.int64]:

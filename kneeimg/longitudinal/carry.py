@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,14 +105,27 @@ def pair_bone(
 
 
 def _with_plates(surface: Surface, without: Bools, more: Widened | None) -> Surface:
-    """The surface with `plate` and `subregion` of the comparison."""
+    """The surface with `plate`, `subregion` and `shares` of the comparison."""
     plate = np.asarray(surface.fields["plate"], dtype=np.uint8)
     part = np.asarray(surface.fields.get("subregion", np.zeros_like(plate)), dtype=np.uint8)
     plate = np.where(without, np.uint8(Plate.NONE), plate)
     part = np.where(without, np.uint8(Subregion.NONE), part)
-    if more is not None:
-        plate[more.vertices], part[more.vertices] = more.plate, more.subregion
-    return surface.with_fields(plate=plate, subregion=part)
+    surface = surface.with_fields(plate=plate, subregion=part)
+    if more is None:
+        return surface
+    plate[more.vertices], part[more.vertices] = more.plate, more.subregion
+    return _with_shares(surface, more)
+
+
+def _with_shares(surface: Surface, more: Widened) -> Surface:
+    """Shares of the added bone from the follow-up; none at all when one visit has none."""
+    fields = dict(surface.fields)
+    shares = fields.pop("shares", None)
+    if shares is not None and more.shares is not None:
+        shares = np.array(shares)
+        shares[more.vertices] = more.shares
+        fields["shares"] = shares
+    return replace(surface, fields=fields)
 
 
 def _carried_amounts(

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from kneeimg.core.anatomy import AGGREGATE_SUMS, REGION_BONES, Bone, VertexState
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.surface import Surface
@@ -19,7 +17,7 @@ from kneeimg.longitudinal.progression import progression
 from kneeimg.longitudinal.registration import Registration, register_bone
 from kneeimg.longitudinal.rows import ChangeRow, PrecisionTable, Repeatability, change_row
 from kneeimg.longitudinal.vertices import with_change_state
-from kneeimg.measure.regions import region_mask, summarise
+from kneeimg.measure.regions import region_mask, region_share, summarise
 from kneeimg.settings.change import ChangeSettings
 from kneeimg.settings.morphometry import MorphometrySettings
 
@@ -231,7 +229,7 @@ def _undetermined_pct(pairs: Mapping[Bone, PairedBone]) -> dict[str, float]:
         if pair is None:
             continue
         fields = pair.baseline.fields
-        area = np.where(region_mask(pair.baseline, region), fields["area_mm2"], 0.0)
+        area = fields["area_mm2"] * region_share(pair.baseline, region)
         if area.sum() > 0:
             lost = area[fields["state"] == VertexState.UNDETERMINED].sum()
             shares[region] = float(100.0 * lost / area.sum())

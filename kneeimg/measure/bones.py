@@ -21,9 +21,15 @@ from kneeimg.measure.canonical import CanonicalKnee
 from kneeimg.measure.coarse import wall_voxels_mm
 from kneeimg.measure.frames import BoneFrame, femur_frame, patella_frame, tibia_frame
 from kneeimg.measure.plate_model import Recovered, recover_lost
-from kneeimg.measure.plates import femur_lines, tibia_plates, tibia_split_mm
+from kneeimg.measure.plates import (
+    PlateLines,
+    TibiaLine,
+    WholePatella,
+    femur_lines,
+    tibia_split_mm,
+)
 from kneeimg.measure.rim import carried_to_wall, rounding_mm, with_rim_normals
-from kneeimg.measure.subregions import subregion_codes
+from kneeimg.measure.subregions import divided
 from kneeimg.measure.surfaces import LevelSets, Mesh, level_sets, mesh_level_set
 from kneeimg.measure.tab import covered_by, plates_from_cover, with_tab
 from kneeimg.measure.thickness import articular_area, bone_to_articular, without_wall_foot
@@ -93,13 +99,13 @@ def measure_bone(
         )
     smooth, (mesh, ray_mm) = mesh, _rays(levels, mesh, settings, knee.label_map.is_soft)
     tasks: tuple[Callable[[], Any], ...] = (
-        partial(_would_be_plates, bone, smooth, ray_mm, settings),
+        partial(_frame_and_lines, bone, smooth, ray_mm, settings),
         partial(_with_articular, mesh, ray_mm, settings),
     )
     framed, surface = each(lambda task: task(), tasks)
     if framed is None:
         return MeasuredBone(surface, False, bone_mm3=levels.bone_mm3, next_part=mesh.next_part)
-    would_be, frame = framed
+    frame, lines, would_be = framed
     at_edge = np.zeros(len(mesh.index), dtype=bool)
     for column, size in zip(mesh.index.T, levels.bone.shape, strict=True):
         at_edge |= (column < 0.5) | (column > size - 1.5)
@@ -115,8 +121,8 @@ def measure_bone(
     owners = _owners(tree, inside, levels, knee) if len(inside) else None
     if owners is not None:
         surface = _with_volume(surface, owners, levels)
-    parts = subregion_codes(bone, frame, mesh.vertices, mesh.area_mm2, plate)
-    surface = with_tab(surface, plate, settings, tree).with_fields(subregion=parts)
+    surface = with_tab(surface, plate, settings, tree)
+    surface = surface.with_fields(**divided(surface, bone, frame, lines))
     walls = wall_voxels_mm(mesh, levels, plate)
     return MeasuredBone(surface, True, frame, rim, levels.bone_mm3, owners, mesh.next_part, walls)
 
@@ -163,28 +169,22 @@ def _surface(mesh: Mesh) -> Surface:
     return Surface(mesh.vertices, mesh.faces, fields)
 
 
-def _would_be_plates(
-    bone: Bone,
-    mesh: Mesh,
-    ray_mm: FloatArray,
-    settings: MorphometrySettings,
-) -> tuple[Plates, BoneFrame] | None:
-    """(V,) plate on which each vertex would lie if covered, and the bone's anatomical frame; None
-    without one."""
+def _frame_and_lines(
+    bone: Bone, mesh: Mesh, ray_mm: FloatArray, settings: MorphometrySettings
+) -> tuple[BoneFrame, PlateLines, Plates] | None:
+    """The bone's anatomical frame, what parts its plates, and the plate on which each vertex would
+    lie if covered; None without a frame."""
     covered = covered_by(ray_mm, settings)
-    shape = (mesh.vertices, mesh.normals, mesh.area_mm2, covered)
-    frame = _FRAMES[bone](*shape)
+    frame = _FRAMES[bone](mesh.vertices, mesh.normals, mesh.area_mm2, covered)
     if frame is None:
         return None
-    if bone is Bone.PATELLA:
-        return np.full(len(ray_mm), int(Plate.P), dtype=np.uint8), frame
-    if bone is Bone.TIBIA:
-        x_mm = frame.coordinates(mesh.vertices)[:, 0]
-        split_mm = tibia_split_mm(x_mm, mesh.area_mm2, covered)
-        return tibia_plates(frame, mesh.vertices, split_mm), frame
     coordinates = frame.coordinates(mesh.vertices)
-    lines = femur_lines(coordinates, settings.femur_fraction)
-    return None if lines is None else (lines.plate_of(coordinates), frame)
+    lines: PlateLines | None = WholePatella()
+    if bone is Bone.TIBIA:
+        lines = TibiaLine(tibia_split_mm(coordinates[:, 0], mesh.area_mm2, covered))
+    elif bone is Bone.FEMUR:
+        lines = femur_lines(coordinates, settings.femur_fraction)
+    return None if lines is None else (frame, lines, lines.plate_of(coordinates))
 
 
 _FRAMES = {Bone.FEMUR: femur_frame, Bone.TIBIA: tibia_frame, Bone.PATELLA: patella_frame}

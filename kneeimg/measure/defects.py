@@ -13,6 +13,7 @@ from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
 from kneeimg.geometry.meshes import connected_parts
 from kneeimg.geometry.sharing import each
+from kneeimg.measure.regions import region_share
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -139,10 +140,9 @@ def _values(
 ) -> dict[str, float]:
     """The three quantities of one region."""
     members = PLATE_UNIONS[region]
-    here = (number >= 0) & np.isin(surface.fields["plate"], [int(plate) for plate in members])
-    area = np.bincount(
-        number[here], weights=surface.fields["area_mm2"][here], minlength=len(plates)
-    )
+    here = np.flatnonzero(number >= 0)
+    own_mm2 = surface.fields["area_mm2"][here] * region_share(surface, region, here)
+    area = np.bincount(number[here], weights=own_mm2, minlength=len(plates))
     return {
         "defect_count": float(sum(plate in members for plate in plates)),
         "defect_area": float(area.sum()),

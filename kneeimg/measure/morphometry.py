@@ -43,6 +43,7 @@ class KneeMorphometry:
         - `ray_mm`: ray distance at every vertex, 0 on bare bone, NaN where the ray failed
         - `state` (`VertexState`), `plate` (`Plate`), `subregion` (`Subregion`), `area_mm2`,
           `normals` (V, 3)
+        - `shares` (V, C): part of the vertex's area in each cell of `core.anatomy.CELLS`
         - `volume_mm3`, `articular_mm2`, `articular_mm3`: cartilage volume, articular area and
           articular area × distance to bone that lie over the vertex
     findings : What a reader should know about the input; the rows concerned carry the codes.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Plate
-from kneeimg.measure.frames import BoneFrame
+from kneeimg.geometry.area_shares import AreaShares
 
 FloatArray = NDArray[np.float64]
 
@@ -61,6 +61,22 @@ class FemurLines:
         behind = np.where(medial, int(Plate.pMF), int(Plate.pLF))
         plate = np.where(posterior, behind, central)
         return np.where(y < self.notch_y_mm, int(Plate.TrF), plate).astype(np.uint8)
+
+    def shares(self, coordinates_mm: FloatArray, areas: AreaShares) -> dict[Plate, FloatArray]:
+        """Plate to (N,) share of each vertex's area, where `plate_of` gives it as a whole."""
+        x, y, z = coordinates_mm.T
+        trochlea = areas.below(y - self.notch_y_mm)
+        medial = 1.0 - areas.below(x - self.notch_x_mm)
+        shares = {Plate.TrF: trochlea}
+        for side, central, posterior, (end, height) in (
+            (medial, Plate.cMF, Plate.pMF, self.medial_end_mm),
+            (1.0 - medial, Plate.cLF, Plate.pLF, self.lateral_end_mm),
+        ):
+            split = self.notch_y_mm + self.fraction * (end - self.notch_y_mm)
+            front = areas.below(np.maximum(y - split, z - height))
+            condyle = (1.0 - trochlea) * side
+            shares |= {central: condyle * front, posterior: condyle * (1.0 - front)}
+        return shares
 
 
 def femur_lines(coordinates_mm: FloatArray, fraction: float) -> FemurLines | None:
@@ -181,7 +197,35 @@ def tibia_split_mm(
     return float(centres[widest].mean())
 
 
-def tibia_plates(frame: BoneFrame, points_mm: FloatArray, split_mm: float) -> NDArray[np.uint8]:
-    """(N,) MT on the medial side of the split, LT on the lateral."""
-    medial = frame.coordinates(points_mm)[:, 0] > split_mm
-    return np.where(medial, int(Plate.MT), int(Plate.LT)).astype(np.uint8)
+@dataclass(frozen=True, slots=True)
+class TibiaLine:
+    """Border between MT and LT: MT lies further medial than `split_mm` in the tibia's frame."""
+
+    split_mm: float
+
+    def plate_of(self, coordinates_mm: FloatArray) -> NDArray[np.uint8]:
+        """(N,) plate on which points (N, 3), given in the tibia's frame, would lie."""
+        medial = coordinates_mm[:, 0] > self.split_mm
+        return np.where(medial, int(Plate.MT), int(Plate.LT)).astype(np.uint8)
+
+    def shares(self, coordinates_mm: FloatArray, areas: AreaShares) -> dict[Plate, FloatArray]:
+        """Plate to (N,) share of each vertex's area."""
+        medial = areas.below(self.split_mm - coordinates_mm[:, 0])
+        return {Plate.MT: medial, Plate.LT: 1.0 - medial}
+
+
+@dataclass(frozen=True, slots=True)
+class WholePatella:
+    """The patella has one plate and no borders between plates."""
+
+    def plate_of(self, coordinates_mm: FloatArray) -> NDArray[np.uint8]:
+        """(N,) P for points (N, 3)."""
+        return np.full(len(coordinates_mm), int(Plate.P), dtype=np.uint8)
+
+    def shares(self, coordinates_mm: FloatArray, areas: AreaShares) -> dict[Plate, FloatArray]:
+        """Every vertex as a whole."""
+        return {Plate.P: np.ones(len(coordinates_mm))}
+
+
+#: What parts the plates of a bone, in its frame.
+PlateLines = FemurLines | TibiaLine | WholePatella

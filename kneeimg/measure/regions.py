@@ -17,6 +17,7 @@ from kneeimg.core.anatomy import (
     AGGREGATE_SUMS,
     PLATE_UNIONS,
     REGION_BONES,
+    REGION_CELLS,
     Bone,
     Plate,
     Subregion,
@@ -53,7 +54,7 @@ EXTREME_REGIONS = ("cMT", "cLT", "ccMF", "ccLF")
 EXTREME_SHARE = 0.01
 
 #: Vertex fields from which the rows are made.
-_NEEDED = ("plate", "subregion", "state", "area_mm2", "ray_mm") + (
+_NEEDED = ("plate", "subregion", "shares", "state", "area_mm2", "ray_mm") + (
     "volume_mm3",
     "articular_mm2",
     "articular_mm3",
@@ -65,7 +66,7 @@ SUMMED = ("VC", "tAB", "cAB", "dAB", "AC", "ThCtAB_aMe", "ThCcAB_aMe")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Vertex values of one region."""
+    """Vertex values of one region; `area_mm2` is what belongs to it."""
 
     state: NDArray[np.uint8]
     area_mm2: FloatArray
@@ -96,7 +97,8 @@ def quantity_units(region: str) -> Mapping[str, str]:
 def region_mask(surface: Surface, region: str) -> NDArray[np.bool_]:
     """(V,) vertices of a plate, a union of plates or a subregion, inside tAB.
 
-    A surface without the field `subregion` has no subregions.
+    For drawing and for what is asked of single vertices; areas, volumes and means follow
+    :func:`region_share`. A surface without the field `subregion` has no subregions.
 
     Raises
     ------
@@ -110,6 +112,37 @@ def region_mask(surface: Surface, region: str) -> NDArray[np.bool_]:
     parts = surface.fields.get("subregion", np.zeros_like(plate))
     inside: NDArray[np.bool_] = (parts == code) & (plate != int(Plate.NONE))
     return inside
+
+
+def region_share(
+    surface: Surface, region: str, vertices: NDArray[np.int64] | slice = slice(None)
+) -> FloatArray:
+    """Share of each vertex's area that belongs to a region, 0 outside tAB.
+
+    Parameters
+    ----------
+    surface : Bone surface with the field `plate`, and `shares` or `subregion`.
+    region : A plate, a union of plates or a subregion.
+    vertices : Numbers of the vertices that are asked for; all by default.
+
+    Raises
+    ------
+    KeyError
+        For any other region.
+
+    Notes
+    -----
+    Borders cut through triangles, so a vertex beside a border has a part of the regions on either
+    side; the shares of the subregions of a plate add up to that of the plate. On a surface without
+    the field `shares` every vertex belongs to one region as a whole (:func:`region_mask`).
+    """
+    if "shares" not in surface.fields:
+        return region_mask(surface, region)[vertices].astype(np.float64)
+    share = np.zeros(len(surface.fields["plate"][vertices]))
+    for column in REGION_CELLS[region]:
+        share += surface.fields["shares"][vertices, column]
+    share[surface.fields["plate"][vertices] == int(Plate.NONE)] = 0.0
+    return share
 
 
 def summarise(
@@ -168,6 +201,8 @@ def _tab_only(surface: Surface) -> Surface:
     """The vertices inside tAB and their values, without triangles."""
     inside = surface.fields["plate"] != int(Plate.NONE)
     fields = {name: surface.fields[name][inside] for name in _NEEDED if name in surface.fields}
+    if "shares" in fields and not fields["shares"].any(axis=1).all():
+        del fields["shares"]  # tAB was changed since it was divided: no area may be lost
     return Surface(surface.vertices[inside], np.empty((0, 3), dtype=np.int64), fields)
 
 
@@ -176,14 +211,20 @@ def _part(surface: Surface | None, region: str) -> _Part | None:
     if surface is None:
         return None
     fields = surface.fields
-    inside = region_mask(surface, region)
-    if not inside.any() or fields["area_mm2"][inside].sum() <= 0:
+    if not region_mask(surface, region).any():  # slivers of the plate beside it are no region
         return None
+    share = region_share(surface, region)
+    inside = np.flatnonzero(share)
+    share = share[inside]
+    area_mm2 = share * fields["area_mm2"][inside]
+    if area_mm2.sum() <= 0:
+        return None
+    amounts = ("volume_mm3", "articular_mm2", "articular_mm3")
     return _Part(
         fields["state"][inside],
-        fields["area_mm2"][inside],
+        area_mm2,
         fields["ray_mm"][inside],
-        *(float(fields[n][inside].sum()) for n in ("volume_mm3", "articular_mm2", "articular_mm3")),
+        *(float(share @ fields[name][inside]) for name in amounts),
     )
 
 

@@ -7,11 +7,17 @@ is left, so they stay where they are when cartilage is lost inside the plate.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.core.anatomy import Bone, Plate, Subregion
+from kneeimg.core.anatomy import CELLS, SUBREGIONS_OF, Bone, Plate
+from kneeimg.core.surface import Surface
+from kneeimg.geometry.area_shares import AreaShares, faces_around
 from kneeimg.measure.frames import BoneFrame
+from kneeimg.measure.plates import PlateLines
 
 FloatArray = NDArray[np.float64]
 Codes = NDArray[np.uint8]
@@ -28,55 +34,118 @@ _RIDGE_WITHIN = 0.5
 _CREST_DEPTH_MM = 0.5
 
 
-def subregion_codes(
-    bone: Bone, frame: BoneFrame, vertices_mm: FloatArray, area_mm2: FloatArray, plate: Codes
-) -> Codes:
-    """(V,) `Subregion` of every vertex.
+def divided(
+    surface: Surface, bone: Bone, frame: BoneFrame, lines: PlateLines
+) -> dict[str, NDArray[Any]]:
+    """Vertex fields that tell which regions of its tAB each vertex belongs to.
 
     Parameters
     ----------
-    bone : Which bone it is.
-    frame : Its anatomical frame.
-    vertices_mm, area_mm2 : (V, 3) and (V,) bone surface, local mm of a right knee.
-    plate : (V,) `Plate` codes; what is not NONE is tAB.
+    surface : Bone surface with the fields `plate` and `area_mm2`.
+    bone, frame, lines : Which bone it is, its anatomical frame and what parts its plates.
+
+    Returns
+    -------
+    subregion : (V,) `Subregion` in which the vertex itself lies.
+    shares : (V, C) float32, share of the vertex's area in every cell of `CELLS`: borders cut
+        through triangles. Rows inside tAB add up to 1, the others are 0.
+
+    Notes
+    -----
+    With labels alone a border moves by whole rows of vertices, 0.7 mm apart where they lie along
+    the slices: over 30 poses of a patella the tAB of its facets ranged over 2.6 %.
     """
+    plate = surface.fields["plate"]
     codes = np.zeros(len(plate), dtype=np.uint8)
-    for part in _PLATES[bone]:
-        inside = plate == int(part)
-        if area_mm2[inside].sum() > 0:
-            codes[inside] = _CUTS[bone](part, frame, vertices_mm[inside], area_mm2[inside])
-    return codes
+    shares = np.zeros((len(plate), len(CELLS[bone])), dtype=np.float32)
+    inside = plate != int(Plate.NONE)
+    if inside.any():
+        patch = _patch(surface, inside, frame)
+        own = inside[patch.number]
+        number = patch.number[own]
+        code, share = _divide(patch, plate[patch.number], bone, lines)
+        codes[number], shares[number] = code[own], share[own]
+    return {"subregion": codes, "shares": shares}
 
 
-_PLATES = {
-    Bone.TIBIA: (Plate.MT, Plate.LT),
-    Bone.FEMUR: (Plate.cMF, Plate.cLF),
-    Bone.PATELLA: (Plate.P,),
-}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    """tAB, or a plate of it, and the triangles around it.
+
+    Attributes
+    ----------
+    number : (n,) numbers of its vertices in the surface, or in the patch it is a part of.
+    local_mm : (n, 3) vertices in the anatomical frame.
+    area_mm2 : (n,) their areas inside, 0 outside.
+    areas : How borders divide it.
+    """
+
+    number: NDArray[np.int64]
+    local_mm: FloatArray
+    area_mm2: FloatArray
+    areas: AreaShares
 
 
-def _code(prefix: str, plate: Plate) -> int:
-    return int(Subregion[f"{prefix}{plate.name}"])
+def _patch(surface: Surface, inside: NDArray[np.bool_], frame: BoneFrame) -> _Patch:
+    number, faces, _ = faces_around(surface.faces, inside)
+    local_mm = frame.coordinates(surface.vertices[number])
+    area_mm2 = np.where(inside, surface.fields["area_mm2"], 0.0)[number]
+    return _Patch(number, local_mm, area_mm2, AreaShares.of(local_mm, faces))
 
 
-def _cut_tibia(
-    plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray
-) -> Codes:
-    """Central ellipse and the four parts of the ring around it."""
-    outward, behind = _ellipse_coordinates(plate, frame, points_mm, area_mm2)
+def _around(patch: _Patch, chosen: NDArray[np.bool_], weight: FloatArray) -> _Patch:
+    """The patch around some of its vertices, with its numbers in the patch."""
+    number, areas = patch.areas.around(chosen)
+    return _Patch(number, patch.local_mm[number], weight[number], areas)
+
+
+def _divide(
+    patch: _Patch, plate: Codes, bone: Bone, lines: PlateLines
+) -> tuple[Codes, NDArray[np.float32]]:
+    """Code and shares of all vertices of a patch.
+
+    A code is the part that holds most of a vertex's area.
+    """
+    cells = CELLS[bone]
+    codes = np.zeros(len(plate), dtype=np.uint8)
+    shares = np.zeros((len(plate), len(cells)), dtype=np.float32)
+    for part, of_plate in lines.shares(patch.local_mm, patch.areas).items():
+        weight = patch.area_mm2 * of_plate
+        parts = SUBREGIONS_OF.get(part, ())
+        if not parts or weight.sum() <= 0:
+            shares[:, cells.index(parts[0].name if parts else part.name)] = of_plate
+            continue
+        here = plate == int(part)
+        own = _around(patch, here | (weight > 0), weight)  # also a vertex without area
+        share = np.stack(_CUTS[bone](part, own), axis=1)
+        label = np.array(parts, dtype=np.uint8)[share.argmax(axis=1)]
+        codes[own.number] = np.where(here[own.number], label, codes[own.number])
+        first = cells.index(parts[0].name)
+        share *= of_plate[own.number, None]
+        shares[own.number, first : first + len(parts)] = share
+    return codes, shares
+
+
+def _cut_tibia(plate: Plate, patch: _Patch) -> tuple[FloatArray, ...]:
+    """Shares of the central ellipse and of the ring's parts a, p, e, i."""
+    outward, behind = _ellipse_coordinates(plate, patch.local_mm, patch.area_mm2)
     radius = np.hypot(outward, behind)
-    sideways = np.abs(outward) > np.abs(behind)
-    ring = np.where(
-        sideways,
-        np.where(outward > 0, _code("e", plate), _code("i", plate)),
-        np.where(behind > 0, _code("p", plate), _code("a", plate)),
+    (limit,) = patch.areas.levels_with_shares(radius, patch.area_mm2, (CENTRAL_SHARE,))
+    central = patch.areas.below(radius - limit)
+    ring = 1.0 - central
+    out = patch.areas.below(behind - outward)  # beyond the one diagonal, and beyond the other
+    front = patch.areas.below(behind + outward)
+    return (
+        central,
+        ring * out * front,
+        ring * (1.0 - out) * (1.0 - front),
+        ring * out * (1.0 - front),
+        ring * (1.0 - out) * front,
     )
-    limit = weighted_quantiles(radius, area_mm2, (CENTRAL_SHARE,))[0]
-    return np.where(radius <= limit, _code("c", plate), ring).astype(np.uint8)
 
 
 def _ellipse_coordinates(
-    plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray
+    plate: Plate, points_mm: FloatArray, area_mm2: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """(n,) external and posterior coordinate of the points in units of the plate's own ellipse.
 
@@ -90,8 +159,8 @@ def _ellipse_coordinates(
     spread2, axes = np.linalg.eigh(moment)
     plane = axes[:, 1:].T  # the two long axes; the shortest is the normal of the plate
     scaled = (offset @ plane.T) / np.sqrt(np.maximum(spread2[1:], 1e-12))
-    external = frame.axes[0] if plate is Plate.MT else -frame.axes[0]
-    towards = plane @ np.stack([external, frame.axes[1]], axis=1)  # (axis, external/posterior)
+    external = 1.0 if plate is Plate.MT else -1.0
+    towards = plane[:, :2] * np.array([external, 1.0])  # (axis, external/posterior)
     first = int(abs(towards[0, 0] * towards[1, 1]) < abs(towards[1, 0] * towards[0, 1]))
     second = 1 - first  # of the two ways to name the axes the one that turns them least
     return (
@@ -100,25 +169,21 @@ def _ellipse_coordinates(
     )
 
 
-def _cut_femur(
-    plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray
-) -> Codes:
-    """Thirds of tAB across the condyle, from the notch outwards."""
-    x = frame.coordinates(points_mm)[:, 0]
-    outward = x if plate is Plate.cMF else -x
-    low, high = weighted_quantiles(outward, area_mm2, (1.0 / 3.0, 2.0 / 3.0))
-    inner = np.where(outward <= low, _code("i", plate), _code("c", plate))
-    return np.where(outward <= high, inner, _code("e", plate)).astype(np.uint8)
+def _cut_femur(plate: Plate, patch: _Patch) -> tuple[FloatArray, ...]:
+    """Shares of the thirds of tAB across the condyle: e, c, i."""
+    outward = patch.local_mm[:, 0] if plate is Plate.cMF else -patch.local_mm[:, 0]
+    limits = patch.areas.levels_with_shares(outward, patch.area_mm2, (1.0 / 3.0, 2.0 / 3.0))
+    one, two = (patch.areas.below(outward - limit) for limit in limits)
+    return 1.0 - two, two - one, one
 
 
-def _cut_patella(
-    plate: Plate, frame: BoneFrame, points_mm: FloatArray, area_mm2: FloatArray
-) -> Codes:
-    """Medial and lateral facet, on either side of the ridge."""
-    local = frame.coordinates(points_mm)
-    start, slope = ridge_line(local, area_mm2)
-    medial = local[:, 0] > start + slope * local[:, 2]
-    return np.where(medial, _code("m", plate), _code("l", plate)).astype(np.uint8)
+def _cut_patella(plate: Plate, patch: _Patch) -> tuple[FloatArray, ...]:
+    """Shares of the medial and the lateral facet, on either side of the ridge."""
+    x, _, z = patch.local_mm.T
+    own = patch.area_mm2 > 0
+    start, slope = ridge_line(patch.local_mm[own], patch.area_mm2[own])
+    medial = patch.areas.below(start + slope * z - x)
+    return medial, 1.0 - medial
 
 
 def ridge_line(local_mm: FloatArray, area_mm2: FloatArray) -> tuple[float, float]:
@@ -148,20 +213,6 @@ def ridge_line(local_mm: FloatArray, area_mm2: FloatArray) -> tuple[float, float
     rise = (place[second] - place[first])[far] / (height[second] - height[first])[far]
     slope = float(np.median(rise)) if len(rise) else 0.0
     return float(np.median(place - slope * height)), slope
-
-
-def weighted_quantiles(
-    values: FloatArray, weights: FloatArray, shares: tuple[float, ...]
-) -> tuple[float, ...]:
-    """Values below which the given shares of the weight lie, to within one vertex.
-
-    >>> weighted_quantiles(np.array([3.0, 1.0, 2.0]), np.array([1.0, 2.0, 1.0]), (0.5,))
-    (1.0,)
-    """
-    order = np.argsort(values, kind="stable")
-    running = np.cumsum(weights[order])
-    places = np.searchsorted(running, np.array(shares) * running[-1] * (1.0 - 1e-12))
-    return tuple(float(values[order[place]]) for place in places)
 
 
 _CUTS = {Bone.TIBIA: _cut_tibia, Bone.FEMUR: _cut_femur, Bone.PATELLA: _cut_patella}

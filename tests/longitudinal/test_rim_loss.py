@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from kneeimg.core.anatomy import Bone, Plate, Side
+from kneeimg.core.anatomy import SUBREGIONS_OF, Bone, Plate, Side
 from kneeimg.core.surface import RigidTransform
 from kneeimg.geometry.rigid import rotation
 from kneeimg.longitudinal.change import CARRIED, WIDENED, KneeChange, compare_knees
@@ -102,6 +102,9 @@ def test_forth_and_back_are_opposite() -> None:
             assert again == pytest.approx(-there, rel=tolerance), (plate, quantity)
     sources = {row.region: row.tab_source for row in back.rows if row.quantity == "tAB"}
     assert {sources[plate] for plate in PLATES} == {CARRIED + WIDENED}
+    area = {row.region: row.baseline for row in back.rows if row.quantity == "tAB"}
+    for plate, parts in SUBREGIONS_OF.items():  # bone that was added has its shares too
+        assert sum(area[part.name] for part in parts) == pytest.approx(area[plate.name], rel=1e-9)
 
 
 def test_covered_bone_elsewhere_is_not_added() -> None:

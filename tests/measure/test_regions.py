@@ -9,7 +9,13 @@ from kneeimg.core.anatomy import Bone, Plate, Subregion, VertexState
 from kneeimg.core.measurement import Measurement, Status
 from kneeimg.core.surface import Surface
 from kneeimg.errors import ReasonCode
-from kneeimg.measure.regions import QUANTITY_UNITS, SUMMED, planned_measurements, summarise
+from kneeimg.measure.regions import (
+    QUANTITY_UNITS,
+    SUMMED,
+    planned_measurements,
+    region_share,
+    summarise,
+)
 from kneeimg.measure.tab import plates_from_cover, with_tab
 from kneeimg.settings.morphometry import MorphometrySettings
 
@@ -97,6 +103,48 @@ def test_the_lowest_and_highest_hundredth_of_a_central_subregion() -> None:
     assert value["ThCtAB_aSD"] == pytest.approx(ray_mm.std())
     assert value["ThCtAB_aCV"] == pytest.approx(100.0 * ray_mm.std() / ray_mm.mean())
     assert not any(row.quantity == "ThCtAB_aMiv" for row in rows if row.region in ("MT", "aMT"))
+
+
+def facets(medial: np.ndarray, codes: np.ndarray) -> Surface:
+    """A patella whose vertices belong to both facets by shares; 0, 1, 2, ... mm of cartilage."""
+    surface = patella(np.arange(len(medial)) + 1.0, volume_mm3=np.full(len(medial), 2.0))
+    shares = np.stack([medial, 1.0 - medial], axis=1).astype(np.float32)
+    return surface.with_fields(subregion=codes.astype(np.uint8), shares=shares)
+
+
+def test_a_vertex_on_a_border_belongs_to_both_sides() -> None:
+    codes = np.array([Subregion.mP, Subregion.mP, Subregion.lP, Subregion.lP])
+    surface = facets(np.array([1.0, 0.75, 0.25, 0.0]), codes)
+    medial, lateral, whole = (
+        {name: row.value for name, row in rows_of(surface, region).items()}
+        for region in ("mP", "lP", "P")
+    )
+    assert (medial["tAB"], lateral["tAB"], whole["tAB"]) == (2.0, 2.0, 4.0)
+    assert (medial["VC"], lateral["VC"], whole["VC"]) == (4.0, 4.0, 8.0)
+    assert medial["ThCtAB_aMe"] == pytest.approx((1.0 + 0.75 * 2.0 + 0.25 * 3.0) / 2.0)
+    assert lateral["ThCtAB_aMe"] == pytest.approx((0.25 * 2.0 + 0.75 * 3.0 + 4.0) / 2.0)
+    assert region_share(surface, "mP").tolist() == [1.0, 0.75, 0.25, 0.0]
+    assert region_share(surface, "lP", np.array([1])).tolist() == [0.25]
+    assert region_share(surface, "P").tolist() == [1.0] * 4
+
+
+def test_a_sliver_of_the_part_beside_it_is_no_region() -> None:
+    surface = facets(np.array([1.0, 1.0, 1.0, 0.9]), np.full(4, int(Subregion.mP)))
+    assert rows_of(surface, "lP")["tAB"].reason is ReasonCode.REGION_EMPTY
+    assert rows_of(surface, "P")["tAB"].value == pytest.approx(4.0)
+
+
+def test_shares_that_do_not_cover_tab_are_not_used() -> None:
+    codes = np.array([Subregion.mP, Subregion.mP, Subregion.lP, Subregion.lP])
+    surface = facets(np.array([1.0, 0.75, 0.25, 0.0]), codes)
+    shares = surface.fields["shares"].copy()
+    shares[2] = 0.0
+    rows = rows_of(surface.with_fields(shares=shares), "lP")
+    assert rows["tAB"].value == 2.0
+    assert rows["ThCtAB_aMe"].value == pytest.approx(3.5)
+    without = {name: f for name, f in surface.fields.items() if name != "shares"}
+    plain = Surface(surface.vertices, surface.faces, without)
+    assert region_share(plain, "lP").tolist() == [0.0, 0.0, 1.0, 1.0]
 
 
 def test_fully_denuded_is_zero_over_tab_and_not_measurable_over_cover() -> None:

@@ -6,19 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import Delaunay
 
-from kneeimg.core.anatomy import SUBREGIONS_OF, Bone, Plate, Side, Subregion
+from kneeimg.core.anatomy import CELLS, SUBREGIONS_OF, Bone, Plate, Side, Subregion
+from kneeimg.core.surface import Surface
+from kneeimg.geometry.meshes import vertex_areas
 from kneeimg.measure.bones import measure_bone
 from kneeimg.measure.canonical import canonical_knee
 from kneeimg.measure.frames import BoneFrame
 from kneeimg.measure.morphometry import KneeMorphometry, measure_knee
+from kneeimg.measure.plates import FemurLines, TibiaLine, WholePatella
 from kneeimg.measure.regions import (
     EXTREME_REGIONS,
     EXTREME_UNITS,
     planned_measurements,
     region_mask,
+    region_share,
 )
-from kneeimg.measure.subregions import ridge_line, subregion_codes
+from kneeimg.measure.subregions import divided, ridge_line
 from kneeimg.phantoms.cartilage import DenudedPatch
 from kneeimg.phantoms.grids import demo_grid, random_pose, slice_grid
 from kneeimg.phantoms.knee import KneePhantom
@@ -27,6 +32,8 @@ from kneeimg.settings.morphometry import MorphometrySettings
 PHANTOM = KneePhantom(Side.RIGHT)
 TRUTH = PHANTOM.truth()
 FRAME = BoneFrame(np.eye(3), np.zeros(3))
+#: A femur of which everything at y > -100 is central.
+CENTRAL = FemurLines(0.0, -100.0, (1000.0, 100.0), (1000.0, 100.0), 0.75)
 
 
 def oval(half_x: float, half_y: float, turn_deg: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -41,9 +48,15 @@ def oval(half_x: float, half_y: float, turn_deg: float = 0.0) -> tuple[np.ndarra
     return points, np.full(len(points), 0.0625)
 
 
-def tibia_codes(points: np.ndarray, area: np.ndarray, plate: Plate) -> np.ndarray:
+def surface_of(points: np.ndarray, area: np.ndarray, plate: Plate) -> Surface:
+    """A flat surface on one plate."""
+    faces = Delaunay(points[:, :2]).simplices.astype(np.int64)
     plates = np.full(len(points), int(plate), dtype=np.uint8)
-    return subregion_codes(Bone.TIBIA, FRAME, points, area, plates)
+    return Surface(points, faces, {"plate": plates, "area_mm2": area})
+
+
+def tibia_codes(points: np.ndarray, area: np.ndarray, plate: Plate) -> np.ndarray:
+    return divided(surface_of(points, area, plate), Bone.TIBIA, FRAME, TibiaLine(0.0))["subregion"]
 
 
 @pytest.mark.parametrize("turn_deg", [0.0, 25.0, -25.0])
@@ -74,21 +87,55 @@ def test_external_is_away_from_the_other_plate() -> None:
 
 def test_a_condyle_is_cut_into_thirds() -> None:
     points, area = oval(12.0, 20.0, turn_deg=11.0)  # no columns of points with one x
-    plates = np.full(len(points), int(Plate.cMF), dtype=np.uint8)
-    codes = subregion_codes(Bone.FEMUR, FRAME, points, area, plates)
+    codes = divided(surface_of(points, area, Plate.cMF), Bone.FEMUR, FRAME, CENTRAL)["subregion"]
     share = np.bincount(codes, weights=area)[11:14] / area.sum()
     assert share == pytest.approx(1 / 3, abs=0.005)
     inner, outer = codes == Subregion.icMF, codes == Subregion.ecMF
     assert points[inner][:, 0].max() < points[outer][:, 0].min()
 
 
+def test_shares_are_exact_where_rows_of_vertices_run_along_the_borders() -> None:
+    # rows 0.7 mm apart, 24 mm long: a row is 6 % of the plate
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(10, 21, 0.7), np.arange(-12, 12.1, 0.5)))
+    points = np.stack([x, y, np.zeros(len(x))], axis=1)
+    area = vertex_areas(points, Delaunay(points[:, :2]).simplices)
+    fields = divided(surface_of(points, area, Plate.cMF), Bone.FEMUR, FRAME, CENTRAL)
+    whole = area @ fields["shares"] / area.sum()
+    found = dict(zip(CELLS[Bone.FEMUR], whole, strict=True))
+    thirds = [found[name] for name in ("ecMF", "ccMF", "icMF")]
+    assert thirds == pytest.approx([1 / 3] * 3, abs=1e-6)
+    assert sum(whole) == pytest.approx(1.0, abs=1e-6)
+    of_labels = np.bincount(fields["subregion"], weights=area)[11:14] / area.sum()
+    assert np.abs(of_labels - 1 / 3).max() > 0.01  # what labels alone would give
+
+
+@pytest.mark.parametrize("notch_y_mm", [-1.3, -1.1, -0.9, 0.0])
+def test_borders_between_plates_lie_where_they_are_drawn(notch_y_mm: float) -> None:
+    y, x = (a.ravel() for a in np.meshgrid(np.arange(-14, 14.1, 0.7), np.arange(10, 20.1, 0.5)))
+    points = np.stack([x, y, np.zeros(len(x))], axis=1)
+    area = vertex_areas(points, Delaunay(points[:, :2]).simplices)
+    lines = FemurLines(0.0, notch_y_mm, (9.0, 50.0), (9.0, 50.0), 0.75)
+    surface = surface_of(points, area, Plate.cMF).with_fields(plate=lines.plate_of(points))
+    shares = divided(surface, Bone.FEMUR, FRAME, lines)["shares"]
+    found = dict(zip(CELLS[Bone.FEMUR], area @ shares, strict=True))
+    split_mm = notch_y_mm + 0.75 * (9.0 - notch_y_mm)
+    central = found["ecMF"] + found["ccMF"] + found["icMF"]
+    assert found["TrF"] == pytest.approx(10.0 * (notch_y_mm + 14.0), rel=1e-6)
+    assert central == pytest.approx(10.0 * (split_mm - notch_y_mm), rel=1e-6)
+    assert found["pMF"] == pytest.approx(10.0 * (14.0 - split_mm), rel=1e-6)
+
+
 def test_nothing_is_cut_where_there_is_no_plate() -> None:
     points, area = oval(12.0, 20.0)
-    none = np.zeros(len(points), dtype=np.uint8)
+    lines = {Bone.FEMUR: CENTRAL, Bone.TIBIA: TibiaLine(0.0), Bone.PATELLA: WholePatella()}
     for bone in Bone:
-        assert not subregion_codes(bone, FRAME, points, area, none).any()
-    trochlea = np.full(len(points), int(Plate.TrF), dtype=np.uint8)
-    assert not subregion_codes(Bone.FEMUR, FRAME, points, area, trochlea).any()
+        fields = divided(surface_of(points, area, Plate.NONE), bone, FRAME, lines[bone])
+        assert not fields["subregion"].any()
+        assert not fields["shares"].any()
+    trochlea = surface_of(points, area, Plate.TrF)
+    fields = divided(trochlea, Bone.FEMUR, FRAME, replace(CENTRAL, notch_y_mm=100.0))
+    assert not fields["subregion"].any()
+    assert (fields["shares"] == [name == "TrF" for name in CELLS[Bone.FEMUR]]).all()
 
 
 def test_a_slanting_ridge_is_found_beside_the_middle() -> None:
@@ -120,11 +167,11 @@ def test_any_pose_keeps_the_facets() -> None:
         canonical = canonical_knee(knee.label_map(grid), Side.RIGHT)
         found = measure_bone(canonical, Bone.PATELLA, MorphometrySettings())
         assert found is not None
-        fields = found.surface.fields
-        for part, values in ((Subregion.mP, medial), (Subregion.lP, lateral)):
-            values.append(fields["area_mm2"][fields["subregion"] == part].sum())
+        for part, values in (("mP", medial), ("lP", lateral)):
+            share = region_share(found.surface, part)
+            values.append(share @ found.surface.fields["area_mm2"])
     for values in (medial, lateral):
-        assert np.ptp(values) < 0.02 * np.mean(values)
+        assert np.ptp(values) < 0.01 * np.mean(values)
 
 
 # ---- the whole knee
@@ -146,6 +193,24 @@ def test_subregions_fill_their_plates(knee: KneeMorphometry) -> None:
         )
 
 
+def test_subregions_add_up_to_their_plates(knee: KneeMorphometry) -> None:
+    rows = {row.name: row.value for row in knee.measurements}
+    unions = {plate.name: [p.name for p in parts] for plate, parts in SUBREGIONS_OF.items()}
+    for whole, parts in {**unions, "MF": ["cMF", "pMF"], "LF": ["cLF", "pLF"]}.items():
+        for quantity in ("tAB", "VC", "AC", "cAB"):
+            total = sum(rows[f"{part}_{quantity}"] for part in parts)
+            assert rows[f"{whole}_{quantity}"] == pytest.approx(total, rel=1e-9), whole
+    for surface in knee.surfaces.values():
+        inside = surface.fields["plate"] != Plate.NONE
+        assert surface.fields["shares"].sum(axis=1) == pytest.approx(1.0 * inside, abs=1e-6)
+    for plate in ("MT", "LT"):
+        assert rows[f"c{plate}_tAB"] / rows[f"{plate}_tAB"] == pytest.approx(0.2, abs=1e-6)
+    for plate in ("MF", "LF"):
+        for part in ("ec", "cc", "ic"):
+            third = rows[f"{part}{plate}_tAB"] / rows[f"c{plate}_tAB"]
+            assert third == pytest.approx(1 / 3, abs=1e-6)
+
+
 def test_every_subregion_is_near_the_truth(knee: KneeMorphometry) -> None:
     rows = {row.name: row.value for row in knee.measurements}
     for part in (p.name for parts in SUBREGIONS_OF.values() for p in parts):
@@ -157,8 +222,6 @@ def test_every_subregion_is_near_the_truth(knee: KneeMorphometry) -> None:
     for name in ("cMFTC", "cLFTC"):
         total = TRUTH[name, "ThCtAB_aMe"]
         assert rows[f"{name}_ThCtAB_aMe"] == pytest.approx(total, abs=0.03)
-    for plate in ("MT", "LT"):
-        assert rows[f"c{plate}_tAB"] / rows[f"{plate}_tAB"] == pytest.approx(0.2, abs=0.001)
 
 
 def test_extremes_only_in_central_subregions_and_in_order(knee: KneeMorphometry) -> None:
