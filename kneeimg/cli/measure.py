@@ -21,6 +21,7 @@ from kneeimg.cli.options import AlsoWrite, AsJson, NamedSide, Scheme, SideIfUnsa
 from kneeimg.errors import ExitStatus
 
 if TYPE_CHECKING:
+    from kneeimg.core.kl_opinion import KlOpinion
     from kneeimg.core.kl_support import KlSupport
     from kneeimg.core.measurement import Measurement
     from kneeimg.errors import Finding
@@ -108,9 +109,11 @@ def measure_film(
             if out is not None:
                 write_film(knee, film, out)
             title = f"{knee.side} knee" if len(knees) > 1 else ""
-            more = {"kl_support": knee.support.as_dict()}
+            more = {"kl_support": knee.kl_as_dict()}
             if not as_json:
                 show_kl_support(knee.support)
+                if knee.opinion is not None:
+                    show_kl_opinion(knee.support, knee.opinion)
             show_measurements(knee.measurements, knee.findings, as_json, title, more)
 
 
@@ -168,6 +171,16 @@ def show_kl_support(support: KlSupport) -> None:
     typer.echo(f"KL support, not a diagnosis: {chances}; suggested: {grade}")
     parts = [f"{name} {part:+.2f}" for name, part in list(support.contributions.items())[:5]]
     typer.echo(f"log odds against the mean training film: {', '.join(parts)}")
+
+
+def show_kl_opinion(support: KlSupport, opinion: KlOpinion) -> None:
+    """What the networks say, and whether the features say the same."""
+    from kneeimg.measure.kl_opinion import comparison_text
+
+    chances = "  ".join(f"KL{g} {100 * p:.0f} %" for g, p in enumerate(opinion.probabilities))
+    grade = "uncertain" if opinion.grade is None else f"KL {opinion.grade}"
+    typer.echo(f"second opinion (networks), not a diagnosis: {chances}; suggested: {grade}")
+    typer.echo(comparison_text(support, opinion))
 
 
 def show_measurements(

@@ -94,9 +94,7 @@ def kl_support(
     probabilities = grade_probabilities(sum(parts.values()), model.thresholds)
     missing = tuple(name for name, value in values.items() if math.isnan(value))
     outside = tuple(f.name for f in model.features if _outside(f, values[f.name]))
-    findings = [*_range_findings(outside), *_doubts(probabilities, missing, settings)]
-    if set(flags) & set(_UNSURE):
-        findings.append(_uncertain("the margins of the film are uncertain"))
+    findings = [*_range_findings(outside), *grade_doubts(probabilities, missing, settings, flags)]
     ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))
     return KlSupport(
         tuple(float(p) for p in probabilities),  # type: ignore[arg-type]
@@ -126,8 +124,11 @@ def _range_findings(outside: tuple[str, ...]) -> list[Finding]:
     ]
 
 
-def _doubts(
-    probabilities: FloatArray, missing: tuple[str, ...], settings: KlSupportSettings
+def grade_doubts(
+    probabilities: FloatArray,
+    missing: tuple[str, ...],
+    settings: KlSupportSettings,
+    flags: Iterable[ReasonCode] = (),
 ) -> list[Finding]:
     """Why probabilities that are given do not make a suggestion."""
     found = []
@@ -140,6 +141,8 @@ def _doubts(
         found.append(_uncertain("grades far apart are both likely", f"{far:.2f} far off"))
     if len(missing) > settings.most_missing:
         found.append(_uncertain("too many features are missing", ", ".join(missing)))
+    if set(flags) & set(_UNSURE):
+        found.append(_uncertain("the margins of the film are uncertain"))
     return found
 
 

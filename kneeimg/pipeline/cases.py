@@ -140,6 +140,10 @@ class Case:
 
             # what flags a femoral edge decides rows as a setting does
             plain["femoral_edges"] = {"sha256": shipped_edge_model().sha256}
+            if self.settings.film.kl_support.second_opinion:
+                from kneeimg.io.kl_cnn import shipped_weights_sha256
+
+                plain["second_opinion"] = {"sha256": shipped_weights_sha256()}
         return plain
 
     def model(self) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_opinion import KlOpinion
 from kneeimg.core.kl_support import KlSupport
 from kneeimg.core.laterality import SideSource, combine_sides
 from kneeimg.core.margins import JointMargins
@@ -35,6 +36,7 @@ class MeasuredFilm:
     measurements : One for each planned row.
     findings : Everything noticed on the way.
     support : What the KL model says of it.
+    opinion : What the networks say of it; None when they were not asked.
     """
 
     side: Side
@@ -43,6 +45,17 @@ class MeasuredFilm:
     measurements: tuple[Measurement, ...]
     findings: tuple[Finding, ...]
     support: KlSupport
+    opinion: KlOpinion | None = None
+
+    def kl_as_dict(self) -> dict[str, object]:
+        """KL support, and beside it the second opinion, as plain values for JSON."""
+        if self.opinion is None:
+            return self.support.as_dict()
+        from kneeimg.measure.kl_opinion import comparison_text
+
+        second = self.opinion.as_dict()
+        comparison = comparison_text(self.support, self.opinion)
+        return self.support.as_dict() | {"second_opinion": second, "comparison": comparison}
 
 
 def run_film_case(case: Case, folder: Path) -> tuple[KneeRecord, ...]:
@@ -107,9 +120,11 @@ def measure_film(radiograph: Radiograph, side: Side | None, settings: FilmSettin
     margins = find_margins(radiograph, side, settings)
     rows = measure_joint_space(margins, radiograph.spacing_mm, settings.joint_space)
     support, kl = _kl_support(radiograph, margins, settings)
+    opinion, second = _second_opinion(radiograph, margins, settings)
     # doubts of KL support stand in its own rows: they say nothing against the joint space
     findings = tuple(dict.fromkeys((*radiograph.findings, *margins.findings)))
-    return MeasuredFilm(margins.side, radiograph, margins, (*rows, *kl), findings, support)
+    rows = (*rows, *kl, *second)
+    return MeasuredFilm(margins.side, radiograph, margins, rows, findings, support, opinion)
 
 
 def _kl_support(
@@ -126,6 +141,21 @@ def _kl_support(
     vector = kl_vector(features, settings.kl_support, model.appearance)
     support = kl_support(vector, model, settings.kl_support, margins.flags)
     return support, kl_rows(features, margins, spacing, support, settings.kl_support)
+
+
+def _second_opinion(
+    radiograph: Radiograph, margins: JointMargins, settings: FilmSettings
+) -> tuple[KlOpinion | None, tuple[Measurement, ...]]:
+    """What the shipped networks say of a film, and their rows; nothing when they are off."""
+    if not settings.kl_support.second_opinion:
+        return None, ()
+    from kneeimg.io.kl_cnn import shipped_ensemble
+    from kneeimg.measure.kl_opinion import film_opinion, opinion_rows
+
+    opinion = film_opinion(
+        radiograph.image, margins, radiograph.spacing_mm, shipped_ensemble(), settings.kl_support
+    )
+    return opinion, tuple(opinion_rows(opinion, margins.flags))
 
 
 def _run_knee(case: Case, radiograph: Radiograph, side: Side | None, folder: Path) -> KneeRecord:
@@ -183,10 +213,15 @@ def write_film_files(
 
     title = f"{visit.participant} · {visit.label} · {film.side.value} knee"
     panel = film_panel(
-        film.radiograph, film.margins, film.measurements, title=title, support=film.support
+        film.radiograph,
+        film.margins,
+        film.measurements,
+        title=title,
+        support=film.support,
+        opinion=film.opinion,
     )
     write_json(path("margins.json"), margins_to_json(film.margins, film.radiograph))
-    write_json(path("kl_support.json"), film.support.as_dict())
+    write_json(path("kl_support.json"), film.kl_as_dict())
     write_bytes(path("qc.png"), panel)
     if record is not None:
         write_json(path("measurements.json"), record_to_json(record))

@@ -19,8 +19,10 @@ def planned_rows(kind: Kind, settings: StageSettings) -> tuple[Planned, ...]:
     if kind == "film":
         from kneeimg.measure.joint_space import planned_joint_space
         from kneeimg.measure.kl_features import planned_kl
+        from kneeimg.measure.kl_opinion import OPINION_ROWS
 
-        return (*planned_joint_space(settings.film.joint_space), *planned_kl())
+        second = OPINION_ROWS if settings.film.kl_support.second_opinion else ()
+        return (*planned_joint_space(settings.film.joint_space), *planned_kl(), *second)
     from kneeimg.measure.planned import planned_knee
 
     return planned_knee()

@@ -130,6 +130,8 @@ QUANTITIES: Mapping[str, str] = {
     "JSW_share": "medial mean joint space divided by the sum of both compartments",
     "KL_grade": "KL grade that the model suggests: support, not a diagnosis; withheld when "
     "uncertain",
+    "KLN_grade": "KL grade that the networks suggest, a second opinion: support, not a diagnosis; "
+    "withheld when uncertain",
 }
 
 TERMS: Mapping[str, str] = {
@@ -153,7 +155,7 @@ UNITS: Mapping[str, str] = {"mm^2": "mm²", "mm^3": "mm³", "deg": "°", "ratio"
 
 _FIXED = re.compile(r"n?fJSW_\d+")
 _ORDERED = re.compile(r"OV(\d+)")
-_GRADE = re.compile(r"KL_P([0-4])")
+_GRADE = re.compile(r"KL(N?)_P([0-4])")
 
 
 def region_meaning(region: str) -> str:
@@ -177,7 +179,8 @@ def quantity_meaning(quantity: str) -> str:
             "subregions, sorted for each knee from most loss (1) to most gain (16)"
         )
     if grade := _GRADE.fullmatch(quantity):
-        return f"probability of KL grade {grade[1]} by the model: support, not a diagnosis"
+        who = "by the networks, a second opinion" if grade[1] else "by the model"
+        return f"probability of KL grade {grade[2]} {who}: support, not a diagnosis"
     if quantity in QUANTITIES:
         return QUANTITIES[quantity]
     plain = quantity.removeprefix("n")

@@ -26,3 +26,6 @@ class KlSupportSettings(Settings):
         0.20, ge=0, le=1, description="most probability two or more grades from the median"
     )
     most_missing: int = Field(6, ge=0, description="most features that may be missing")
+    second_opinion: bool = Field(
+        True, description="grades of the small networks beside those of the features"
+    )

@@ -107,7 +107,7 @@ def fit_kl_model(films: GradedFilms, seed: int = 0) -> KlModel:
         return _fit_with_looks(films, seed)
     penalty, held_out = _choose_penalty(films, seed)
     model = _fit(films, penalty)
-    slope, thresholds = _calibration(held_out, films.grades)
+    slope, thresholds = calibration(held_out, films.grades)
     features = tuple(_scaled(feature, slope) for feature in model.features)
     first, second, third, fourth = thresholds.tolist()
     return KlModel(features, (first, second, third, fourth), {"penalty": penalty})
@@ -299,7 +299,7 @@ def _loss(score: FloatArray, grades: IntArray, thresholds: FloatArray) -> float:
     return float(-np.log(np.maximum(share, 1e-12)).sum())
 
 
-def _calibration(score: FloatArray, grades: IntArray) -> tuple[float, FloatArray]:
+def calibration(score: FloatArray, grades: IntArray) -> tuple[float, FloatArray]:
     """Slope and thresholds that fit held-out scores best."""
     weights, thresholds = _proportional_odds(score[:, None], grades, 0.0)
     return float(weights[0]), thresholds

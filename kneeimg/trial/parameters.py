@@ -315,6 +315,18 @@ _QUANTITIES: Mapping[str, _Named] = {
         source=_KELLGREN,
         category=KL_SUPPORT,
     ),
+    **_numbered(
+        151,
+        {
+            **{
+                f"KLN_P{grade}": (f"KNP{grade}", f"P(KL = {grade}) by networks, support")
+                for grade in range(5)
+            },
+            "KLN_grade": ("KNGR", "KL grade suggested by networks, support"),
+        },
+        source=_KELLGREN,
+        category=KL_SUPPORT,
+    ),
 }
 _ORDERED_START = 100  # OV1 is 101
 _FIXED_START, _NORMALISED_START = 1000, 2000  # fJSW_0250 is 1250, nfJSW_0250 is 2250

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_opinion import JointCrop, KlOpinion
 from kneeimg.core.kl_support import KlSupport
+from kneeimg.core.margins import Compartment
 from kneeimg.core.measurement import Measurement
 from kneeimg.core.radiograph import SpacingSource
 from kneeimg.errors import Finding, ReasonCode
@@ -166,4 +168,82 @@ def test_no_text_leaves_the_panel_or_lies_on_another(phantom, message):
         assert min(box.x0, box.y0) >= 0
         assert box.x1 <= figure.bbox.width
         assert box.y1 <= figure.bbox.height
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+
+
+CELLS = np.zeros((6, 5))
+CELLS[2, 1] = 0.6  # near the joint line, outer half
+OPINION = KlOpinion(
+    (0.0, 0.05, 0.15, 0.60, 0.20), 3, {Compartment.MEDIAL: CELLS, Compartment.LATERAL: -CELLS},
+    JointCrop(160.0, 96, 80, 0.18, 0.0), 0.3, 1.1,
+)  # fmt: skip
+
+
+def opinion_figure(phantom: FilmPhantom, support: KlSupport, opinion: KlOpinion = OPINION):
+    rows = measure_joint_space(phantom.margins, phantom.radiograph.spacing_mm)
+    return film_figure(phantom.radiograph, phantom.margins, rows, support=support, opinion=opinion)
+
+
+def strip_texts(figure) -> list[str]:
+    return [text.get_text() for part in figure.subfigs for text in part.texts]
+
+
+def test_the_second_opinion_stands_beside_the_first_and_says_that_they_differ(phantom):
+    support = KlSupport((0.2, 0.6, 0.2, 0.0, 0.0), 1, {"medial_JSN": 0.8})
+    with house_style():
+        figure = opinion_figure(phantom, support)
+    assert figure.bbox.height == 780 + 270
+    heights = [bar.get_height() for bar in figure.axes[-1].patches]
+    assert heights == [*support.probabilities, *OPINION.probabilities]  # beside, never averaged
+    words = " ".join(strip_texts(figure))
+    assert "Features and networks disagree by 2 grades: KL 1 against KL 3." in words
+    assert "features: KL 1" in words
+    assert "networks: KL 3" in words
+    assert "not a diagnosis" in words
+
+
+def test_without_a_second_opinion_the_panel_is_what_it_was(phantom):
+    support = KlSupport((0.2, 0.6, 0.2, 0.0, 0.0), 1, {"medial_JSN": 0.8})
+    rows = measure_joint_space(phantom.margins, phantom.radiograph.spacing_mm)
+    figure = film_figure(phantom.radiograph, phantom.margins, rows, support=support)
+    assert figure.bbox.height == 780
+    assert not any("networks" in text for text in texts_of(figure))
+
+
+def test_the_map_lies_on_its_compartment_as_the_film_hangs(phantom):
+    support = KlSupport((0.2, 0.6, 0.2, 0.0, 0.0), 1, {})
+    axes = opinion_figure(phantom, support).axes[-2]
+    _, medial, lateral = axes.images
+    left, right, bottom, top = medial.get_extent()
+    assert (left, right) == pytest.approx((0.18 - 0.25, 0.18 + 0.25))
+    assert (bottom, top) == pytest.approx((0.3, -0.3))
+    assert lateral.get_extent()[:2] == pytest.approx((1 - right, 1 - left))
+    # the bright cell is outward of the middle of each compartment
+    values = np.asarray(medial.get_array())
+    assert values.argmax() % values.shape[1] < values.shape[1] / 2
+    values = np.asarray(lateral.get_array())
+    assert values.argmin() % values.shape[1] > values.shape[1] / 2
+    grows = axes.get_xlim()[0] < axes.get_xlim()[1]
+    assert grows == (phantom.margins.side is Side.LEFT)  # medial on the left of the picture
+
+
+@pytest.mark.parametrize("grade", [3, None])
+def test_no_text_of_the_second_opinion_leaves_its_strip_or_lies_on_another(phantom, grade):
+    support = KlSupport((0.2, 0.6, 0.2, 0.0, 0.0), None, {})
+    doubt = Finding(
+        ReasonCode.KL_OUT_OF_RANGE, "the film looks unlike the films that the networks learned from"
+    )
+    opinion = replace(OPINION, grade=grade, findings=() if grade else (doubt,))
+    with house_style():
+        figure = opinion_figure(phantom, support, opinion)
+        figure.draw_without_rendering()
+        strip = figure.subfigs[1]
+        boxes = [text.get_window_extent() for text in strip.texts]
+        bars = figure.axes[-1].get_window_extent()
+    assert len(boxes) >= 6
+    for number, box in enumerate(boxes):
+        assert box.x0 >= bars.x1
+        assert box.x1 <= figure.bbox.width
+        assert box.y0 >= 0
+        assert box.y1 <= strip.bbox.y1
         assert not any(box.overlaps(other) for other in boxes[number + 1 :])

@@ -13,7 +13,7 @@ from kneeimg.report import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 NOTICE = "Research use only, not for diagnosis"
 DPI = 100
@@ -222,11 +222,13 @@ def bare_axes(axes: Axes, title: str, colour: str) -> None:
         spine.set_visible(False)
 
 
-def write_heading(figure: Figure, title: str, subtitle: str, *, dark: bool = False) -> None:
+def write_heading(
+    figure: Figure | SubFigure, title: str, subtitle: str, *, dark: bool = False
+) -> None:
     """Title and subtitle at the top, the notice at the foot."""
     ink = palette.LIGHT_INK if dark else palette.INK
     quiet = palette.QUIET_LIGHT_INK if dark else palette.QUIET_INK
-    height = figure.get_figheight()
+    height = figure.bbox.height / DPI
     figure.text(
         0.012, 1 - 0.09 / height, title, color=ink, fontsize=12, fontweight="bold", va="top"
     )

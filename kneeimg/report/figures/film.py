@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kneeimg.core.anatomy import Side
+from kneeimg.core.kl_opinion import KlOpinion
 from kneeimg.core.kl_support import KlSupport
 from kneeimg.core.margins import Compartment, JointMargins
 from kneeimg.core.measurement import Measurement, Status
@@ -24,11 +25,12 @@ from kneeimg.report.figures.canvas import (
     write_heading,
     write_scale_bar_px,
 )
+from kneeimg.report.figures.kl_opinion import OPINION_HEIGHT_PX, draw_kl_opinion
 from kneeimg.report.figures.kl_support import draw_kl_support
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from kneeimg.measure.joint_space import JointFrame
 
@@ -60,6 +62,7 @@ def film_panel(
     *,
     title: str = "",
     support: KlSupport | None = None,
+    opinion: KlOpinion | None = None,
 ) -> bytes:
     """A knee film with its margins, the frame they are measured in, and the widths beside it.
 
@@ -70,15 +73,17 @@ def film_panel(
     measurements : Rows of this knee; the profile and the key values are drawn from them.
     title : Heading in study ids.
     support : Drawn as bars of P(KL = 0 .. 4) with the words "support, not a diagnosis".
+    opinion : The second opinion, drawn in a strip below beside that of the features.
 
     Returns
     -------
-    PNG, 1380 × 780 pixels.
+    PNG, 1380 × 780 pixels; 270 rows more with a second opinion.
     """
     with house_style():
-        return png_bytes(
-            film_figure(radiograph, margins, measurements, title=title, support=support)
+        figure = film_figure(
+            radiograph, margins, measurements, title=title, support=support, opinion=opinion
         )
+        return png_bytes(figure)
 
 
 def film_figure(
@@ -88,9 +93,31 @@ def film_figure(
     *,
     title: str = "",
     support: KlSupport | None = None,
+    opinion: KlOpinion | None = None,
 ) -> Figure:
     """The figure that :func:`film_panel` writes."""
-    figure = new_figure(_WIDTH_PX, _HEIGHT_PX)
+    if opinion is None or support is None or margins is None:
+        figure = new_figure(_WIDTH_PX, _HEIGHT_PX)
+        _draw_panel(figure, radiograph, margins, measurements, title, support)
+        return figure
+    heights = (_HEIGHT_PX, OPINION_HEIGHT_PX)
+    figure = new_figure(_WIDTH_PX, sum(heights))
+    parts = figure.subfigures(2, 1, height_ratios=heights, hspace=0)
+    panel, strip = np.asarray(parts).tolist()
+    _draw_panel(panel, radiograph, margins, measurements, title, support)
+    draw_kl_opinion(strip, radiograph, margins, support, opinion)
+    return figure
+
+
+def _draw_panel(
+    figure: Figure | SubFigure,
+    radiograph: Radiograph,
+    margins: JointMargins | None,
+    measurements: Sequence[Measurement],
+    title: str,
+    support: KlSupport | None,
+) -> None:
+    """Film, profile, key values and KL support on a figure of 1380 × 780 pixels."""
     rows = {(m.region, m.quantity): m for m in measurements}
     side = margins.side if margins is not None else radiograph.side
     axes = figure.add_axes((0.008, 0.04, 0.565, 0.885))
@@ -117,7 +144,6 @@ def film_figure(
         draw_kl_support(figure, support)
     name = f"{side} knee" if side is not None else "side unknown"
     write_heading(figure, title or "Knee film", name)
-    return figure
 
 
 def _frame(
@@ -347,7 +373,7 @@ def _draw_profile(axes: Axes, rows: Mapping[tuple[str, str], Measurement]) -> No
 
 
 def _write_key_values(
-    figure: Figure, rows: Mapping[tuple[str, str], Measurement], radiograph: Radiograph
+    figure: Figure | SubFigure, rows: Mapping[tuple[str, str], Measurement], radiograph: Radiograph
 ) -> None:
     """The main values as a short table under the profile."""
     top, step = 0.505, 0.0305

@@ -10,7 +10,7 @@ from kneeimg.report.figures.canvas import fitted_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 NOTICE = "KL support, not a diagnosis"
 _DRIVERS = 4
@@ -39,11 +39,11 @@ _NAMES = {
 }
 
 
-def draw_kl_support(figure: Figure, support: KlSupport) -> None:
+def draw_kl_support(figure: Figure | SubFigure, support: KlSupport) -> None:
     """Bars of P(KL = 0 .. 4) and the words beside them, in the lower right of the panel."""
     figure.text(_LEFT, _TOP, NOTICE, fontsize=9.5, fontweight="bold", color=palette.INK)
     _draw_bars(figure.add_axes((_LEFT + 0.008, 0.052, 0.155, 0.118)), support)
-    width_px = (_RIGHT - _TEXT) * figure.get_figwidth() * figure.dpi
+    width_px = (_RIGHT - _TEXT) * figure.bbox.width
     for number, line in enumerate(support_lines(support, width_px)):
         figure.text(
             _TEXT, _TOP - number * _STEP, line, fontsize=_SIZE,
