@@ -36,7 +36,8 @@ def describe(spec: CascadeSpec, *, name: str, version: str) -> dict[str, Any]:
         "intended_use": "Research. Not a medical device, not for diagnosis.",
         "data_type": "nibabel",
         "image_classes": (
-            "one channel, its 1st to 99th percentile scaled to 0..1, logarithmic above and clipped below"
+            "one channel, its 1st to 99th percentile scaled to 0..1, "
+            "clipped below and logarithmic above"
         ),
         "label_classes": "scheme knee-v1",
         "pred_classes": ", ".join(f"{n} {label}" for n, label in enumerate(CLASS_NAMES)),
