@@ -58,8 +58,8 @@ def test_the_grade_rows_say_what_the_support_says(film: MeasuredFilm) -> None:
 
 
 def test_a_film_unlike_the_training_films_gets_no_grade_and_keeps_its_joint_space() -> None:
-    # a space wider than normal, and lips longer in sum than in any film that the model learned from
-    wide = knee_film(FilmKnee(side=Side.LEFT, medial_jsw_mm=7.2), FilmSetup(pixel_mm=0.3))
+    # a lateral space wider than in any film that the model learned from
+    wide = knee_film(FilmKnee(side=Side.LEFT, lateral_jsw_mm=9.8), FilmSetup(pixel_mm=0.3))
     film = measure_film(wide.radiograph, Side.LEFT, FilmSettings())
     support = film.support
     assert isinstance(support, KlSupport)
