@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.core.kl_support import GRADES
+from kneeimg.core.kl_support import GradeAnswer
 from kneeimg.core.margins import Compartment
 from kneeimg.errors import Finding, ModelError
 
@@ -157,13 +157,11 @@ class GradeEnsemble:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KlOpinion:
-    """What the networks say of one film. Support, not a diagnosis and not a reading.
+class KlOpinion(GradeAnswer):
+    """What the networks say of one film.
 
     Attributes
     ----------
-    probabilities : P(KL = 0 .. 4), summing to 1.
-    grade : Suggested grade, the median of the probabilities; None when uncertain.
     maps : (R, C) of each compartment, seen from its outer side: log odds of a higher grade that
         come from each cell of the crop, against the mean training film. Their sum over both
         compartments is the score.
@@ -174,8 +172,6 @@ class KlOpinion:
     model_sha256 : Hash of the weights.
     """
 
-    probabilities: tuple[float, float, float, float, float]
-    grade: int | None
     maps: Mapping[Compartment, FloatArray]
     crop: JointCrop
     spread: float
@@ -183,17 +179,9 @@ class KlOpinion:
     findings: tuple[Finding, ...] = ()
     model_sha256: str = ""
 
-    @property
-    def certain(self) -> bool:
-        """Whether a grade is suggested."""
-        return self.grade is not None
-
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
-        return {
-            "notice": "Support, not a diagnosis.",
-            "probabilities": {f"KL{g}": p for g, p in zip(GRADES, self.probabilities, strict=True)},
-            "suggested_grade": "uncertain" if self.grade is None else self.grade,
+        return self._answer() | {
             "log_odds_by_compartment": {c.value: float(m.sum()) for c, m in self.maps.items()},
             "spread_of_networks": self.spread,
             "unlikeness": self.unlikeness,

@@ -95,14 +95,38 @@ class KlModel:
             raise ModelError("the KL model needs features, each once", found=", ".join(names))
 
 
-@dataclass(frozen=True, slots=True)
-class KlSupport:
-    """What the model says of one film. Support, not a diagnosis and not a reading.
+@dataclass(frozen=True, slots=True, eq=False)
+class GradeAnswer:
+    """What a model says of the grade of one film. Support, not a diagnosis and not a reading.
 
     Attributes
     ----------
     probabilities : P(KL = 0 .. 4), summing to 1.
     grade : Suggested grade, the median of the probabilities; None when uncertain.
+    """
+
+    probabilities: tuple[float, float, float, float, float]
+    grade: int | None
+
+    @property
+    def certain(self) -> bool:
+        """Whether a grade is suggested."""
+        return self.grade is not None
+
+    def _answer(self) -> dict[str, object]:
+        return {
+            "notice": "Support, not a diagnosis.",
+            "probabilities": {f"KL{g}": p for g, p in zip(GRADES, self.probabilities, strict=True)},
+            "suggested_grade": "uncertain" if self.grade is None else self.grade,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class KlSupport(GradeAnswer):
+    """What the model of features says of one film.
+
+    Attributes
+    ----------
     contributions : Feature to its part of the log odds against the mean training film, the
         greatest first; positive speaks for a higher grade. A missing feature contributes 0.
     missing : Features that were not measured on this film.
@@ -111,25 +135,15 @@ class KlSupport:
     model_sha256 : Hash of the model's file.
     """
 
-    probabilities: tuple[float, float, float, float, float]
-    grade: int | None
     contributions: Mapping[str, float]
     missing: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     model_sha256: str = ""
 
-    @property
-    def certain(self) -> bool:
-        """Whether a grade is suggested."""
-        return self.grade is not None
-
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
-        return {
-            "notice": "Support, not a diagnosis.",
-            "probabilities": {f"KL{g}": p for g, p in zip(GRADES, self.probabilities, strict=True)},
-            "suggested_grade": "uncertain" if self.grade is None else self.grade,
+        return self._answer() | {
             "contributions": dict(self.contributions),
             "missing": list(self.missing),
             "outside_training_range": list(self.outside),

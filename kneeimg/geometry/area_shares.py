@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kneeimg.geometry.meshes import triangle_areas
+from kneeimg.geometry.meshes import mixed_faces, touching_numbers, triangle_areas
 
 FloatArray = NDArray[np.float64]
 Faces = NDArray[np.int64]
@@ -71,8 +71,7 @@ class AreaShares:
         0.5
         """
         under = level < 0
-        a, b, c = (under.take(corner) for corner in self.faces.T)
-        cut = np.flatnonzero((a != b) | (b != c))
+        cut = mixed_faces(self.faces, under)
         share = under.astype(np.float64)
         if not len(cut):
             return share
@@ -134,8 +133,7 @@ def faces_around(
     faces : (m, 3) the triangles, in places of `number`.
     which : (m,) their numbers.
     """
-    inside = [chosen.take(corner) for corner in faces.T]
-    which = np.flatnonzero(inside[0] | inside[1] | inside[2])
+    which = touching_numbers(faces, chosen)
     corners = [corner.take(which) for corner in faces.T]
     used = chosen.copy()
     for corner in corners:

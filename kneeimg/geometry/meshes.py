@@ -112,9 +112,14 @@ def touching_faces(faces: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArr
     >>> touching_faces(faces, np.array([True, False, False, False])).tolist()
     [[0, 1, 2]]
     """
-    a, b, c = (chosen.take(corner) for corner in faces.T)
-    touching = np.flatnonzero(a | b | c)
+    touching = touching_numbers(faces, chosen)
     return np.stack([corner.take(touching) for corner in faces.T]).T
+
+
+def touching_numbers(faces: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Numbers of the triangles of which a corner is chosen."""
+    a, b, c = (chosen.take(corner) for corner in faces.T)
+    return np.flatnonzero(a | b | c)
 
 
 def mixed_faces(faces: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kneeimg.core.kl_opinion import GradeEnsemble, JointCrop
-from kneeimg.errors import ModelError, ReasonCode
+from kneeimg.errors import ModelError
+from kneeimg.networks.bundle import METADATA, WEIGHTS, require_hash
 from kneeimg.networks.film_grade import GradeTable, grade_network
 from kneeimg.settings.resources import model_path
 
-METADATA = Path("configs") / "metadata.json"
-WEIGHTS = Path("models") / "model.safetensors"
 _MOST_BYTES = 20_000_000
 _ACTION = (
     "install kneeimg again, or switch the second opinion off: "
@@ -117,16 +116,7 @@ def _tensors(root: Path, sha256: str) -> dict[str, NDArray[np.floating]]:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise _refused(root, WEIGHTS, "the weights", error) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ModelError(
-            "the weights are not those that the model names",
-            code=ReasonCode.MODEL_HASH_MISMATCH,
-            where=f"{root.name}/{WEIGHTS.as_posix()}",
-            expected=f"SHA-256 {sha256[:16]}…",
-            found=f"{found[:16]}…",
-            action=_ACTION,
-        )
+    require_hash(content, sha256, root, _ACTION)
     try:
         tensors: dict[str, NDArray[np.floating]] = load(content)
     except (SafetensorError, ValueError, KeyError) as error:

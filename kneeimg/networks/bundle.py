@@ -135,19 +135,25 @@ def load_cascade(bundle: Bundle) -> KneeCascade:
     from kneeimg.networks.cascade import KneeCascade
 
     content = _bytes(bundle)
-    found = hashlib.sha256(content).hexdigest()
-    if found != bundle.sha256:
-        raise ModelError(
-            "the weights are not those that the model names",
-            code=ReasonCode.MODEL_HASH_MISMATCH,
-            where=f"{bundle.root.name}/{WEIGHTS.as_posix()}",
-            expected=f"SHA-256 {bundle.sha256[:16]}…",
-            found=f"{found[:16]}…",
-        )
+    require_hash(content, bundle.sha256, bundle.root)
     state = parse_weights(content, bundle.root.name)
     model = KneeCascade(bundle.table.cascade)
     fit_weights(model, state, bundle.root.name)
     return model.eval()
+
+
+def require_hash(content: bytes, sha256: str, root: Path, action: str = "") -> None:
+    """MODEL_HASH_MISMATCH unless the weights of a folder are those that its metadata name."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ModelError(
+            "the weights are not those that the model names",
+            code=ReasonCode.MODEL_HASH_MISMATCH,
+            where=f"{root.name}/{WEIGHTS.as_posix()}",
+            expected=f"SHA-256 {sha256[:16]}…",
+            found=f"{found[:16]}…",
+            action=action,
+        )
 
 
 def parse_weights(content: bytes, where: str) -> dict[str, Tensor]:
