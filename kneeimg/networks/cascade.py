@@ -6,6 +6,7 @@ resolution that thickness needs, with the coarse classes as extra channels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,14 +185,34 @@ def _fine_grid(coarse_grid: Grid, box: tuple[Triple, Triple], spec: CascadeSpec)
     return Grid((i, j, k), affine, coarse_grid.frame_uid)
 
 
+def fitted_window(size: Triple, window: Triple, multiple: Triple, overlap: float) -> Triple:
+    """The smallest window that covers a volume in as many steps as the given one.
+
+    Windows overlap by a share of their side at least; the last one is moved back to the border, so
+    a window that does not fit the volume sees much of it twice.
+
+    Examples
+    --------
+    >>> fitted_window((130, 260, 100), (48, 112, 112), (4, 8, 8), 0.25)
+    (40, 104, 104)
+    """
+    fitted = []
+    for n, side, step in zip(size, window, multiple, strict=True):
+        count = max(1, math.ceil((n - overlap * side) / (side * (1.0 - overlap))))
+        least = n / (count - (count - 1) * overlap)
+        fitted.append(min(side, step * math.ceil(least / step)))
+    return fitted[0], fitted[1], fitted[2]
+
+
 def _windowed(
     network: SubpixelNet, channels: Tensor, window: Triple, precision: torch.dtype, overlap: float
 ) -> Tensor:
     from monai.inferers.utils import sliding_window_inference
 
+    size = (channels.shape[1], channels.shape[2], channels.shape[3])
     result = sliding_window_inference(
         channels[None],
-        roi_size=window,
+        roi_size=fitted_window(size, window, network.multiple, overlap),
         sw_batch_size=1,
         predictor=lambda x: probabilities(network, x, precision),
         overlap=overlap,

@@ -38,6 +38,25 @@ CLASS_TISSUES = (
 CLASS_NAMES = tuple(tissue.name.lower().replace("_", " ") for tissue in CLASS_TISSUES)
 
 
+class EdgeSpec(Settings):
+    """A correction of edges by how the tissues look in the scan; see `networks.edges`.
+
+    Attributes
+    ----------
+    filters : Channels of its two convolutions.
+    voxel_mm : Voxel size of the network's input.
+    reach_mm : SD of the Gaussian over which the look of a tissue is gathered.
+    near_mm : SD of the Gaussian that tells which voxels are near cartilage.
+    rounds : How often looks are gathered, each time from what the round before has found.
+    """
+
+    filters: Annotated[int, Field(ge=4, le=128)] = 16
+    voxel_mm: TripleMm = (0.7, 0.4, 0.4)
+    reach_mm: Annotated[float, Field(gt=0, le=10)] = 1.5
+    near_mm: Annotated[float, Field(gt=0, le=10)] = 1.0
+    rounds: Annotated[int, Field(ge=1, le=4)] = 2
+
+
 class NetworkSpec(Settings):
     """One network: a MONAI `DynUNet` behind a sub-pixel stem and head.
 
@@ -51,6 +70,7 @@ class NetworkSpec(Settings):
     in_channels, out_channels : Channels of an input and an output voxel.
     filters : Channels of each level of the U; each level after the first halves the voxels.
     fold : Voxels along i, j, k that become channels.
+    edges : What corrects its edges; None for nothing.
     """
 
     name: Literal["DynUNet"] = "DynUNet"
@@ -58,6 +78,7 @@ class NetworkSpec(Settings):
     out_channels: Annotated[int, Field(ge=2, le=64)] = len(CLASS_NAMES)
     filters: tuple[Annotated[int, Field(ge=4, le=512)], ...] = (32, 64, 128)
     fold: Triple = (1, 1, 1)
+    edges: EdgeSpec | None = None
 
     @model_validator(mode="after")
     def _sane(self) -> NetworkSpec:
@@ -88,7 +109,7 @@ class CascadeSpec(Settings):
 
     coarse: NetworkSpec = NetworkSpec(filters=(32, 64, 128, 128), fold=(2, 2, 2))
     fine: NetworkSpec = NetworkSpec(
-        in_channels=len(CLASS_NAMES), filters=(32, 64, 128), fold=(1, 2, 2)
+        in_channels=len(CLASS_NAMES), filters=(32, 64, 128), fold=(1, 2, 2), edges=EdgeSpec()
     )
     coarse_spacing_mm: TripleMm = (1.5, 1.5, 1.5)
     fine_spacing_mm: TripleMm = (0.7, 0.4, 0.4)
@@ -101,6 +122,8 @@ class CascadeSpec(Settings):
             raise ValueError("the coarse network sees the image alone, one channel")
         if self.fine.in_channels != self.coarse.out_channels:
             raise ValueError("the fine network sees the image and the coarse foreground classes")
+        if self.fine.edges and self.fine.edges.voxel_mm != self.fine_spacing_mm:
+            raise ValueError("edges.voxel_mm is the voxel of the fine network, fine_spacing_mm")
         if any(n % m for n, m in zip(self.window, self.fine.multiple, strict=True)):
             raise ValueError(f"window must be a multiple of {self.fine.multiple}")
         return self
@@ -116,6 +139,7 @@ def build_network(spec: NetworkSpec) -> SubpixelNet:
     >>> net(torch.zeros(1, 1, 4, 8, 8)).shape
     torch.Size([1, 9, 4, 8, 8])
     """
+    from kneeimg.networks.edges import EdgeCorrection
     from kneeimg.networks.subpixel import SubpixelNet
     from kneeimg.networks.unet import SingleHeadUNet
 
@@ -133,4 +157,5 @@ def build_network(spec: NetworkSpec) -> SubpixelNet:
         norm_name=("INSTANCE", {"affine": True}),
         res_block=False,
     )
-    return SubpixelNet(body, spec.fold, spec.multiple)
+    edges = EdgeCorrection(spec.edges, spec.out_channels) if spec.edges else None
+    return SubpixelNet(body, spec.fold, spec.multiple, edges)
