@@ -15,7 +15,7 @@ from kneeimg.cli.frame import refusals
 
 if TYPE_CHECKING:
     from kneeimg.pipeline.checkpoint_choice import Validation
-    from kneeimg.pipeline.training import Stage, Training
+    from kneeimg.pipeline.training import Training
     from kneeimg.training.loop import Step
 
 
@@ -30,7 +30,7 @@ def train(
         ),
     ],
     stage: Annotated[
-        Literal["all", "pool", "coarse", "fine", "edges", "bundle"],
+        Literal["all", "pool", "coarse", "fine", "bundle"],
         typer.Option(help="Do one part only; each goes on from where it stopped."),
     ] = "all",
     until: Annotated[
@@ -48,9 +48,7 @@ def train(
 
       fine     the network that draws the cartilage inside the joint
 
-      edges    the correction of its edges by how the tissues look in the scan itself
-
-      bundle   a MONAI bundle with all of them, for `kneeimg segment --model`
+      bundle   a MONAI bundle with both, for `kneeimg segment --model`
 
     Stop at any time and start again: a training goes on from its last checkpoint and gives the
     result that it would have given in one go. On several graphics cards:
@@ -73,8 +71,10 @@ def train(
         training = Training.read(config)
         if stage in ("all", "pool"):
             _pool(training)
-        for name in training.stages_of(stage):
-            _stage(training, name, until)
+        if stage in ("all", "coarse"):
+            _stage(training, "coarse", until)
+        if stage in ("all", "fine"):
+            _stage(training, "fine", until)
         if stage in ("all", "bundle"):
             _bundle(training)
 
@@ -88,7 +88,7 @@ def _pool(training: Training) -> None:
     typer.echo(f"pool: {made} knees made")
 
 
-def _stage(training: Training, stage: Stage, until: int | None) -> None:
+def _stage(training: Training, stage: Literal["coarse", "fine"], until: int | None) -> None:
     from kneeimg.pipeline.training import train_stage
     from kneeimg.training.board import Board
 

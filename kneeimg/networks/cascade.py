@@ -1,7 +1,8 @@
 """The knee model: a coarse network that sees the whole view, a fine one inside the joint.
 
 The coarse one knows where the knee is and what is bone; the fine one sees the image at the
-resolution that thickness needs, with the coarse classes as extra channels.
+resolution that thickness needs, with the coarse classes as extra channels. Where exactly cartilage
+ends, the looks of the tissues in the scan tell (`networks.edges`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn.functional import max_pool3d, pad, softmax
 
 from kneeimg.core.anatomy import Side
 from kneeimg.core.grid import Grid
+from kneeimg.networks.edges import correct_edges
 from kneeimg.networks.frame import frame_of, resample
 from kneeimg.networks.spec import CascadeSpec, Triple, build_network
 from kneeimg.networks.subpixel import SubpixelNet
@@ -94,6 +96,10 @@ def run_cascade(
         scaled(resample(image[None], grid, fine_grid), low, high), fine_grid, coarse, coarse_grid
     )
     fine = _windowed(model.fine, channels, window or spec.window, precision, overlap)
+    if spec.edges is not None:
+        shown = channels[:1].clone()
+        del channels  # the largest array but one
+        fine = correct_edges(fine, shown, spec.fine_spacing_mm, spec.edges)
     return CascadeResult(coarse, coarse_grid, fine, fine_grid)
 
 

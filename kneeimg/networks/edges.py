@@ -4,7 +4,7 @@ A network that has to know every sequence knows none well: where its bone ends a
 begins it cannot tell to a voxel. The scan itself can. The voxels of which the network is sure show
 how bright cartilage, bone, meniscus and whatever else borders on it are around every place; from
 that follow the odds of the voxels in between, in any contrast and under any coil. The network says
-which tissues meet where, the scan says where exactly. A few convolutions learn what is left.
+which tissues meet where, the scan says where exactly.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool3d, leaky_relu, log_softmax, softplus
+from torch import Tensor
+from torch.nn.functional import avg_pool3d, softplus
 
-from kneeimg.networks.spec import EdgeSpec
+from kneeimg.networks.spec import EdgeSpec, TripleMm
 
-#: Classes of the tissues whose looks are compared; cartilage against each of the others.
-_BONES, _CARTILAGES, _MENISCI, _REST = [1, 3, 5], [2, 4, 6], [7, 8], [0]
+#: Classes of cartilage and of the tissues that it is compared with: bone, menisci, the rest.
+_CARTILAGES, _RIVALS = (2, 4, 6), ((1, 3, 5), (7, 8), (0,))
 
 #: A voxel counts towards the look of a tissue from this probability on, fully at 1.
 _SURE_FROM = 0.7
@@ -28,182 +28,163 @@ _BLOCK = (1, 2, 2)
 _LEAST_SD = 0.02
 #: Square of the contrast to noise ratio that is believed at most: a voxel may hold two tissues.
 _MOST_CLEAR = 8.0
-#: Odds of one voxel are kept within this; their logarithm.
+#: The logarithm of the odds of one voxel is kept within this.
 _WITHIN = 3.0
 #: A tissue that holds less than this share of its surroundings hardly counts.
 _LEAST_SHARE = 1e-4
-#: Trust in the network and in the odds against bone, meniscus and the rest, before training.
-_TRUST = (0.5, 1.0, 1.0, 1.0)
-#: Logarithms of probabilities are kept above this, and divided by `_LOG_SCALE` as features.
-_LEAST_LOG, _LOG_SCALE = -13.8, 4.0
-#: The image as a feature is cut here; 1 is the 99th percentile of the view.
+#: No tissue is less probable than this.
+_LEAST_CHANCE = 1e-6
+#: Brighter than this is all the same; 1 is the 99th percentile of the view.
 _MOST_BRIGHT = 3.0
 
 
-class EdgeCorrection(nn.Module):
-    """What the looks of the tissues change in the logits of a network.
+@torch.no_grad()
+def correct_edges(chance: Tensor, image: Tensor, spacing_mm: TripleMm, spec: EdgeSpec) -> Tensor:
+    """Move probability between cartilage and all else to where the scan has the edge.
 
     Parameters
     ----------
-    spec : Width of the convolutions, voxel size, reach of the looks, rounds.
-    classes : Channels of the logits.
+    chance : (classes, i, j, k) probabilities of a network; changed in place.
+    image : (1, i, j, k) what the network saw.
+    spacing_mm : Voxel size along i, j, k.
+    spec : How far looks reach and how much the network counts.
+
+    Returns
+    -------
+    `chance`. Which cartilage it is, and what else it may be, stays as the network says.
     """
+    image = image.float().clamp(max=_MOST_BRIGHT)
+    groups = [sum_of(chance, group) for group in (_CARTILAGES, *_RIVALS)]
+    first = torch.stack(groups).clamp(min=_LEAST_CHANCE)
+    own, rivals = first[0], first[1:]
+    others = rivals.sum(dim=0)
+    prior = spec.trust * (others / own).log()
+    cartilage = own
+    for _ in range(spec.rounds):
+        share = ((1.0 - cartilage) / others).clamp(max=1.0 / _LEAST_CHANCE)
+        odds = odds_of_cartilage(image, cartilage[None], rivals * share, spacing_mm, spec)
+        heard = (rivals / others * (-odds).exp()).sum(dim=0).log()
+        cartilage = torch.exp(-softplus(prior + heard))
+    more, less = cartilage / own, (1.0 - cartilage) / others
+    for value in range(len(chance)):
+        chance[value] *= more if value in _CARTILAGES else less
+    return chance
 
-    def __init__(self, spec: EdgeSpec, classes: int) -> None:
-        super().__init__()
-        self.spec = spec
-        width = spec.filters
-        self.trust = nn.Parameter(torch.tensor(_TRUST))
-        self.mixed = nn.Conv3d(classes + 7, width, 1)
-        self.around = nn.ModuleList(nn.Conv3d(width, width, 3, padding=1) for _ in range(2))
-        self.last = nn.Conv3d(width, classes, 1)
-        nn.init.zeros_(self.last.weight)  # nothing is left to learn until it is learned
-        assert self.last.bias is not None
-        nn.init.zeros_(self.last.bias)
 
-    def forward(self, image: Tensor, logits: Tensor) -> Tensor:
-        """Corrected logits of an image (n, 1, i, j, k) and logits (n, classes, i, j, k)."""
-        device = image.device.type
-        with torch.autocast(device, enabled=False):
-            image = image.float().clamp(max=_MOST_BRIGHT)
-            logs = log_softmax(logits.float(), dim=1).clamp(min=_LEAST_LOG)
-            tissues = _together(logs)
-            chance = tissues.detach().exp()
-            for _ in range(self.spec.rounds):
-                odds, clues = self.odds(image, chance)
-                moved = self._moved(tissues, odds)
-                chance = (tissues + moved).detach().exp()
-            own, others = moved[:, :1], moved[:, 1:2]
-            change = [own if v in _CARTILAGES else others for v in range(logs.shape[1])]
-            logs = logs + torch.cat(change, dim=1)
-            seen = torch.cat([logs.clamp(min=_LEAST_LOG) / _LOG_SCALE, odds, clues], dim=1)
-        features = leaky_relu(self.mixed(seen.contiguous(memory_format=torch.channels_last_3d)))
-        for convolution in self.around:
-            features = leaky_relu(convolution(features))
-        with torch.autocast(device, enabled=False):
-            corrected: Tensor = logs + self.last(features.float())
-        return corrected
+def sum_of(chance: Tensor, group: tuple[int, ...]) -> Tensor:
+    """(i, j, k) probability of a group of classes."""
+    total = chance[group[0]].clone()
+    for value in group[1:]:
+        total += chance[value]
+    return total
 
-    def _moved(self, tissues: Tensor, odds: Tensor) -> Tensor:
-        """(n, 4, i, j, k) what the odds add to the logarithms of the probabilities of tissues.
 
-        They move probability between cartilage and all else, weighed by what else the network
-        thinks it may be; which cartilage it is, and what else, stays what the network says.
-        """
-        cartilage, rivals = tissues[:, :1], tissues[:, 1:]
-        trust = self.trust.reshape(1, -1, 1, 1, 1)
-        total = rivals.logsumexp(dim=1, keepdim=True)
-        heard = (rivals - total - trust[:, 1:] * odds).logsumexp(dim=1, keepdim=True)
-        against = trust[:, :1] * (total - cartilage) + heard
-        own = -softplus(against) - cartilage
-        others = -softplus(-against) - rivals.logsumexp(dim=1, keepdim=True)
-        return torch.cat([own, others, others, others], dim=1)
+def odds_of_cartilage(
+    image: Tensor, cartilage: Tensor, rivals: Tensor, spacing_mm: TripleMm, spec: EdgeSpec
+) -> Tensor:
+    """(3, i, j, k) logarithms of the odds of cartilage against bone, menisci and the rest.
 
-    @torch.no_grad()
-    def odds(self, image: Tensor, chance: Tensor) -> tuple[Tensor, Tensor]:
-        """How brightness speaks for cartilage at every voxel.
+    Parameters
+    ----------
+    image : (1, i, j, k).
+    cartilage, rivals : (1, i, j, k) and (3, i, j, k) probabilities.
+    spacing_mm, spec : As in :func:`correct_edges`.
 
-        Parameters
-        ----------
-        image : (n, 1, i, j, k).
-        chance : (n, 4, i, j, k) probabilities of cartilage, bone, menisci and the rest.
-
-        Returns
-        -------
-        odds : (n, 3, i, j, k) logarithms of the odds of cartilage against bone, menisci and the
-            rest, by Gaussians around the means of the tissues. The rest is what is darker than
-            cartilage, what is brighter, or both, in the shares in which they are near.
-        clues : (n, 4, i, j, k) the odds against what is darker and what is brighter, the image,
-            and its ratio to cartilage less one.
-        """
-        sure = ((chance - _SURE_FROM) / (1.0 - _SURE_FROM)).clamp(min=0.0)
-        cartilage, bone, menisci, rest = (sure[:, n : n + 1] for n in range(4))
-        near = self._spread(_blocks(cartilage), self.spec.near_mm)
-        own = self._look(image, cartilage, None)
-        level = _finer(own.mean)
-        darker = rest * (image < level)
-        others = [self._look(image, t, near) for t in (bone, menisci, darker, rest - darker)]
-        against = [_odds(image, own, other) for other in others]
-        dark, bright = (_finer(look.share) + 0.1 * _LEAST_SHARE for look in others[2:])
-        mixture = dark * (-against[2]).exp() + bright * (-against[3]).exp()
-        against_rest = -(mixture / (dark + bright)).log()
-        ratio = (image / level.clamp(min=0.05) - 1.0).clamp(-1.0, 2.0)
-        return (
-            torch.cat([against[0], against[1], against_rest], dim=1),
-            torch.cat([against[2], against[3], image, ratio], dim=1),
-        )
-
-    def _look(self, image: Tensor, sure: Tensor, near: Tensor | None) -> _Look:
-        """How a tissue looks around every block, counting what is `near` to cartilage."""
-        weights = [_blocks(sure), _blocks(sure * image), _blocks(sure * image * image)]
-        if near is not None:
-            weights = [weight * near for weight in weights]
-        share, first, second = (self._spread(weight, self.spec.reach_mm) for weight in weights)
-        safe = share.clamp(min=1e-6)
-        mean = first / safe
-        return _Look(mean, (second / safe - mean * mean).clamp(min=0.0), share)
-
-    def _spread(self, blocks: Tensor, sigma_mm: float) -> Tensor:
-        """Gaussian sums over the surroundings of blocks (n, 1, i, j, k)."""
-        for axis, (mm, n) in enumerate(zip(self.spec.voxel_mm, _BLOCK, strict=True)):
-            matrix = _gaussian(blocks.shape[2 + axis], sigma_mm / (mm * n), blocks)
-            blocks = (blocks.movedim(2 + axis, -1) @ matrix).movedim(-1, 2 + axis)
-        return blocks
+    Notes
+    -----
+    By Gaussians of equal width around the means of the tissues nearby. The rest is what is darker
+    than cartilage, what is brighter, or both, in the shares in which they are near.
+    """
+    around = _Around(spacing_mm, image)
+    sure = _sure(cartilage)
+    near = around.spread(around.blocks(sure), spec.near_mm)
+    own = around.look(sure, None, spec.reach_mm)
+    level = around.finer(own.mean)
+    bone, menisci, rest = (_sure(rivals[n : n + 1]) for n in range(3))
+    darker = rest * (image < level)
+    looks = [around.look(t, near, spec.reach_mm) for t in (bone, menisci, darker, rest - darker)]
+    against = [around.odds(own, look) for look in looks]
+    dark, bright = (around.finer(look.share) + 0.1 * _LEAST_SHARE for look in looks[2:])
+    mixture = dark * (-against[2]).exp() + bright * (-against[3]).exp()
+    return torch.cat([against[0], against[1], -(mixture / (dark + bright)).log()])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
-    """Mean and variance of the image in a tissue, and its share of the surroundings."""
+    """Mean and variance of the image in a tissue, and its share of the surroundings, by block."""
 
     mean: Tensor
     variance: Tensor
     share: Tensor
 
 
-def _odds(image: Tensor, own: _Look, other: _Look) -> Tensor:
-    """(n, 1, i, j, k) logarithm of the odds of a tissue against another, by brightness."""
-    apart = own.mean - other.mean
-    variance = 0.5 * (own.variance + other.variance) + _LEAST_SD**2
-    slope = apart / (variance + apart * apart / _MOST_CLEAR)
-    for look in (own, other):
-        slope = slope * look.share / (look.share + _LEAST_SHARE)
-    middle = 0.5 * (own.mean + other.mean)
-    odds: Tensor = _finer(slope) * image - _finer(slope * middle)
-    return odds.clamp(-_WITHIN, _WITHIN)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Around:
+    """Surroundings of every place of an image (1, i, j, k), gathered from blocks of voxels."""
+
+    spacing_mm: TripleMm
+    image: Tensor
+
+    def look(self, sure: Tensor, near: Tensor | None, reach_mm: float) -> _Look:
+        """How a tissue looks around every block, counting what is `near` to cartilage."""
+        weights = [self.blocks(sure * power) for power in (1.0, self.image, self.image**2)]
+        if near is not None:
+            weights = [weight * near for weight in weights]
+        share, first, second = (self.spread(weight, reach_mm) for weight in weights)
+        safe = share.clamp(min=1e-6)
+        mean = first / safe
+        return _Look(mean, (second / safe - mean * mean).clamp(min=0.0), share)
+
+    def odds(self, own: _Look, other: _Look) -> Tensor:
+        """(1, i, j, k) logarithm of the odds of a tissue against another, by brightness."""
+        apart = own.mean - other.mean
+        variance = 0.5 * (own.variance + other.variance) + _LEAST_SD**2
+        slope = apart / (variance + apart * apart / _MOST_CLEAR)
+        for look in (own, other):
+            slope = slope * look.share / (look.share + _LEAST_SHARE)
+        middle = 0.5 * (own.mean + other.mean)
+        odds: Tensor = self.finer(slope) * self.image - self.finer(slope * middle)
+        return odds.clamp(-_WITHIN, _WITHIN)
+
+    def blocks(self, volume: Tensor) -> Tensor:
+        """Means over blocks; those at the end may hold fewer voxels."""
+        return avg_pool3d(volume, _BLOCK, ceil_mode=True)
+
+    def spread(self, blocks: Tensor, sigma_mm: float) -> Tensor:
+        """Gaussian sums over the surroundings of blocks; what lies beyond the image counts 0."""
+        for axis, (mm, n) in enumerate(zip(self.spacing_mm, _BLOCK, strict=True)):
+            blocks = _along(blocks, axis, _gaussian(blocks.shape[1 + axis], sigma_mm / (mm * n)))
+        return blocks
+
+    def finer(self, blocks: Tensor) -> Tensor:
+        """Blocks read at the voxels, linearly."""
+        for axis in (1, 2):
+            matrix = _halving(blocks.shape[1 + axis])[:, : self.image.shape[1 + axis]]
+            blocks = _along(blocks, axis, matrix)
+        return blocks
 
 
-def _together(logs: Tensor) -> Tensor:
-    """(n, 4, i, j, k) logarithms of the probabilities of cartilage, bone, menisci, the rest."""
-    chance = logs.exp()
-    groups = (_CARTILAGES, _BONES, _MENISCI, _REST)
-    sums = [torch.stack([chance[:, v] for v in group]).sum(dim=0) for group in groups]
-    return torch.stack(sums, dim=1).log()
+def _along(volume: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    """A volume (1, i, j, k) times a matrix along an axis: on a processor much the quickest way."""
+    moved = volume.movedim(1 + axis, -1) @ matrix.to(volume.device)
+    return moved.movedim(-1, 1 + axis)
 
 
-def _blocks(volume: Tensor) -> Tensor:
-    return avg_pool3d(volume, _BLOCK)
-
-
-def _finer(blocks: Tensor) -> Tensor:
-    """Blocks read at the voxels, linearly; as two products of matrices, which are quicker than
-    `interpolate` on a processor."""
-    for axis in (3, 4):
-        n = blocks.shape[axis]
-        blocks = (blocks.movedim(axis, -1) @ _halving(n, blocks)).movedim(-1, axis)
-    return blocks
-
-
-def _halving(n: int, like: Tensor) -> Tensor:
+def _halving(n: int) -> Tensor:
     """(n, 2 n) weights of linear interpolation from n blocks to their 2 n voxels."""
-    blocks = torch.arange(n, device=like.device, dtype=like.dtype)
-    voxels = torch.arange(2 * n, device=like.device, dtype=like.dtype) * 0.5 - 0.25
+    blocks = torch.arange(n, dtype=torch.float32)
+    voxels = torch.arange(2 * n, dtype=torch.float32) * 0.5 - 0.25
     inside = voxels.clamp(min=0.0, max=n - 1.0)
     return (1.0 - (inside[None] - blocks[:, None]).abs()).clamp(min=0.0)
 
 
-def _gaussian(n: int, sigma: float, like: Tensor) -> Tensor:
-    """(n, n) weights; rows at the ends add up to less than 1, as what lies beyond is unknown."""
-    places = torch.arange(n, device=like.device, dtype=like.dtype)
+def _gaussian(n: int, sigma: float) -> Tensor:
+    """(n, n) weights of a Gaussian around each of n places."""
+    places = torch.arange(n, dtype=torch.float32)
     weights = torch.exp(-0.5 * ((places[:, None] - places[None]) / sigma) ** 2)
     scaled: Tensor = weights / (sigma * (2.0 * torch.pi) ** 0.5)
     return scaled
+
+
+def _sure(chance: Tensor) -> Tensor:
+    return ((chance - _SURE_FROM) / (1.0 - _SURE_FROM)).clamp(min=0.0)

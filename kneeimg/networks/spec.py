@@ -38,25 +38,6 @@ CLASS_TISSUES = (
 CLASS_NAMES = tuple(tissue.name.lower().replace("_", " ") for tissue in CLASS_TISSUES)
 
 
-class EdgeSpec(Settings):
-    """A correction of edges by how the tissues look in the scan; see `networks.edges`.
-
-    Attributes
-    ----------
-    filters : Channels of its two convolutions.
-    voxel_mm : Voxel size of the network's input.
-    reach_mm : SD of the Gaussian over which the look of a tissue is gathered.
-    near_mm : SD of the Gaussian that tells which voxels are near cartilage.
-    rounds : How often looks are gathered, each time from what the round before has found.
-    """
-
-    filters: Annotated[int, Field(ge=4, le=128)] = 16
-    voxel_mm: TripleMm = (0.7, 0.4, 0.4)
-    reach_mm: Annotated[float, Field(gt=0, le=10)] = 1.5
-    near_mm: Annotated[float, Field(gt=0, le=10)] = 1.0
-    rounds: Annotated[int, Field(ge=1, le=4)] = 2
-
-
 class NetworkSpec(Settings):
     """One network: a MONAI `DynUNet` behind a sub-pixel stem and head.
 
@@ -70,7 +51,6 @@ class NetworkSpec(Settings):
     in_channels, out_channels : Channels of an input and an output voxel.
     filters : Channels of each level of the U; each level after the first halves the voxels.
     fold : Voxels along i, j, k that become channels.
-    edges : What corrects its edges; None for nothing.
     """
 
     name: Literal["DynUNet"] = "DynUNet"
@@ -78,7 +58,6 @@ class NetworkSpec(Settings):
     out_channels: Annotated[int, Field(ge=2, le=64)] = len(CLASS_NAMES)
     filters: tuple[Annotated[int, Field(ge=4, le=512)], ...] = (32, 64, 128)
     fold: Triple = (1, 1, 1)
-    edges: EdgeSpec | None = None
 
     @model_validator(mode="after")
     def _sane(self) -> NetworkSpec:
@@ -96,6 +75,24 @@ class NetworkSpec(Settings):
         return i * halvings, j * halvings, k * halvings
 
 
+class EdgeSpec(Settings):
+    """How edges of cartilage are corrected by how the tissues look in the scan (`networks.edges`).
+
+    Attributes
+    ----------
+    trust : Weight of the network's own odds beside those of brightness: the network has seen the
+        brightness too, so less than 1.
+    reach_mm : SD of the Gaussian over which the look of a tissue is gathered.
+    near_mm : SD of the Gaussian that tells which voxels are near cartilage.
+    rounds : How often looks are gathered, each time from what the round before has found.
+    """
+
+    trust: Annotated[float, Field(gt=0, le=1)] = 0.7
+    reach_mm: Annotated[float, Field(gt=0, le=10)] = 1.5
+    near_mm: Annotated[float, Field(gt=0, le=10)] = 1.0
+    rounds: Annotated[int, Field(ge=1, le=4)] = 2
+
+
 class CascadeSpec(Settings):
     """The two networks of a knee model and the grids they look at.
 
@@ -105,16 +102,18 @@ class CascadeSpec(Settings):
     coarse_spacing_mm, fine_spacing_mm : Voxel size of each in the network frame.
     window : Voxels of the fine network's window along i, j, k.
     roi_margin_mm : Width around the coarse cartilage that the fine network sees.
+    edges : What corrects the edges that the fine network draws; None leaves them.
     """
 
     coarse: NetworkSpec = NetworkSpec(filters=(32, 64, 128, 128), fold=(2, 2, 2))
     fine: NetworkSpec = NetworkSpec(
-        in_channels=len(CLASS_NAMES), filters=(32, 64, 128), fold=(1, 2, 2), edges=EdgeSpec()
+        in_channels=len(CLASS_NAMES), filters=(32, 64, 128), fold=(1, 2, 2)
     )
     coarse_spacing_mm: TripleMm = (1.5, 1.5, 1.5)
     fine_spacing_mm: TripleMm = (0.7, 0.4, 0.4)
     window: Triple = (48, 112, 112)
     roi_margin_mm: Annotated[float, Field(ge=0)] = 8.0
+    edges: EdgeSpec | None = EdgeSpec()
 
     @model_validator(mode="after")
     def _fit(self) -> CascadeSpec:
@@ -122,8 +121,6 @@ class CascadeSpec(Settings):
             raise ValueError("the coarse network sees the image alone, one channel")
         if self.fine.in_channels != self.coarse.out_channels:
             raise ValueError("the fine network sees the image and the coarse foreground classes")
-        if self.fine.edges and self.fine.edges.voxel_mm != self.fine_spacing_mm:
-            raise ValueError("edges.voxel_mm is the voxel of the fine network, fine_spacing_mm")
         if any(n % m for n, m in zip(self.window, self.fine.multiple, strict=True)):
             raise ValueError(f"window must be a multiple of {self.fine.multiple}")
         return self
@@ -139,7 +136,6 @@ def build_network(spec: NetworkSpec) -> SubpixelNet:
     >>> net(torch.zeros(1, 1, 4, 8, 8)).shape
     torch.Size([1, 9, 4, 8, 8])
     """
-    from kneeimg.networks.edges import EdgeCorrection
     from kneeimg.networks.subpixel import SubpixelNet
     from kneeimg.networks.unet import SingleHeadUNet
 
@@ -157,5 +153,4 @@ def build_network(spec: NetworkSpec) -> SubpixelNet:
         norm_name=("INSTANCE", {"affine": True}),
         res_block=False,
     )
-    edges = EdgeCorrection(spec.edges, spec.out_channels) if spec.edges else None
-    return SubpixelNet(body, spec.fold, spec.multiple, edges)
+    return SubpixelNet(body, spec.fold, spec.multiple)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kneeimg.networks.edges import EdgeCorrection
-
 Triple = tuple[int, int, int]
 
 
@@ -40,26 +38,15 @@ class SubpixelNet(nn.Module):
     body : Network with c × fold channels in and out.
     fold : Voxels along i, j, k that become channels.
     multiple : Each side of an input must be a multiple of this many voxels.
-    edges : Corrects the logits by the first channel of the input, the image.
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        fold: Triple,
-        multiple: Triple,
-        edges: EdgeCorrection | None = None,
-    ) -> None:
+    def __init__(self, body: nn.Module, fold: Triple, multiple: Triple) -> None:
         super().__init__()
         self.body = body
-        self.edges = edges
         self.fold = fold
         self.multiple = multiple
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, classes, i, j, k) of an input (n, c, i, j, k)."""
-        folded = fold_voxels(x, self.fold).contiguous(memory_format=torch.channels_last_3d)
-        logits = unfold_voxels(self.body(folded), self.fold)
-        if self.edges is not None:
-            logits = self.edges(x[:, :1], logits)
-        return logits
+        x = fold_voxels(x, self.fold).contiguous(memory_format=torch.channels_last_3d)
+        return unfold_voxels(self.body(x), self.fold)

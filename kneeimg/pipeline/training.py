@@ -1,4 +1,4 @@
-"""Training a knee model: pool, coarse network, fine network, its edges, bundle."""
+"""Training a knee model: pool, coarse network, fine network, bundle."""
 
 from __future__ import annotations
 
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kneeimg.networks.cascade import KneeCascade
-    from kneeimg.networks.spec import CascadeSpec
     from kneeimg.networks.subpixel import SubpixelNet
     from kneeimg.pipeline.checkpoint_choice import CheckpointChoice, Validation
     from kneeimg.settings.training import TrainingSettings
     from kneeimg.training.config import TrainFile
     from kneeimg.training.loop import Step, Trainer
 
-Stage = Literal["coarse", "fine", "edges"]
-#: What is trained, in this order.
-STAGES: tuple[Stage, ...] = ("coarse", "fine", "edges")
+Stage = Literal["coarse", "fine"]
 Progress = Callable[[int, int, str], None]
-
-#: How the names of the weights begin that correct edges.
-_EDGES = "edges."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +60,12 @@ class Training:
         return self.folder / self.config.output
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What is trained, in this order; edges only if the model corrects them."""
-        return STAGES if self.config.model.fine.edges else STAGES[:-1]
-
-    def stages_of(self, part: str) -> tuple[Stage, ...]:
-        """The stages of a part of a training: `all` of them, one, or none."""
-        return self.stages if part == "all" else tuple(name for name in STAGES if name == part)
-
-    @property
     def pool(self) -> Path:
         """Folder of the knees that are scanned."""
         return self.folder / self.config.data.pool
 
     def settings(self, stage: Stage) -> TrainingSettings:
-        """Settings of a stage; none learns from the people of `[data]` and `[validation]`."""
+        """Settings of a stage; neither learns from the people of `[data]` and `[validation]`."""
         settings: TrainingSettings = getattr(self.config, stage)
         held_out = (
             *self.config.data.held_out,
@@ -118,14 +103,14 @@ def train_stage(
 ) -> Path:
     """Train one network, going on from its last checkpoint; returns the checkpoint's path.
 
-    The stages on top of the coarse one are validated on the people of `[validation]`, and the
-    checkpoint that did best there is kept beside the last one.
+    The fine stage is validated on the people of `[validation]`, and the checkpoint that did best
+    there is kept beside the last one.
 
     Raises
     ------
     StudyError
         The pool is empty, the split is impossible, the checkpoint belongs to another training, the
-        loss is no number, or the stage has no network to stand on.
+        loss is no number, or the fine stage has no coarse network to stand on.
     OutputError
         A checkpoint cannot be written.
     """
@@ -139,7 +124,7 @@ def train_stage(
                 on_step(step)
             if choice is not None and choice.due(step.iteration):
                 trainer.save()
-                model = _cascade(training, stage, trainer.average)
+                model = _cascade(training, {"fine": trainer.average})
                 checkpoint = training.output / stage / CHECKPOINT
                 on_validation(choice.validate(model, step.iteration, checkpoint))
         trainer.save()
@@ -147,9 +132,9 @@ def train_stage(
 
 
 def _choice(training: Training, stage: Stage, device: torch.device) -> CheckpointChoice | None:
-    """What chooses the checkpoint of a stage; None for the coarse one, which measures none.
+    """What chooses the checkpoint of the fine stage; None for the coarse one, which measures none.
 
-    A stage without a coarse network beside it cannot be validated.
+    A fine stage without a coarse one beside it cannot be validated.
     """
     from kneeimg.pipeline.checkpoint_choice import CheckpointChoice
     from kneeimg.training.pool import list_pool
@@ -173,43 +158,17 @@ def _trainer(
     from kneeimg.training.loop import Trainer, prior_matched
     from kneeimg.training.pool import list_pool, split
 
-    settings, spec = training.settings(stage), _spec_of(training, stage)
+    settings, spec = training.settings(stage), training.config.model
     learn, _ = split(list_pool(training.pool), settings.held_out)
     torch.manual_seed(settings.seed)
-    network = prior_matched(build_network(spec.coarse if stage == "coarse" else spec.fine))
+    network = prior_matched(build_network(getattr(spec, stage)))
     _begin_from(training, stage, network)
-    if stage == "edges":
-        _stand_on_fine(training, network)
     network = network.to(device)
     coarse = None
-    if stage != "coarse" and settings.simulated_coarse < 1.0:
+    if stage == "fine" and settings.simulated_coarse < 1.0:
         coarse = _trained_coarse(training, device)
     batches = Batches(learn, settings, spec, coarse, device)
     return Trainer(network, batches, settings, training.output / stage, rank=rank, world=world)
-
-
-def _spec_of(training: Training, stage: Stage) -> CascadeSpec:
-    """The networks as they are after a stage: edges are corrected once that has been learned."""
-    spec = training.config.model
-    if stage == "edges":
-        if spec.fine.edges is None:
-            raise StudyError(
-                "there is no correction of edges to be trained",
-                expected="a table [model.fine.edges]",
-                action="add it, or leave this stage out",
-            )
-        return spec
-    return spec.model_copy(update={"fine": spec.fine.model_copy(update={"edges": None})})
-
-
-def _stand_on_fine(training: Training, network: SubpixelNet) -> None:
-    """Take the trained fine network, or that of the bundle that is trained on, and keep it."""
-    from kneeimg.training.checkpoint import load_checkpoint
-
-    if not training.config.begin_from or (training.output / "fine").is_dir():
-        path = _best_checkpoint(training, "fine")
-        network.load_state_dict(network.state_dict() | dict(load_checkpoint(path).average))
-    network.body.requires_grad_(False)
 
 
 def _begin_from(training: Training, stage: Stage, network: SubpixelNet) -> None:
@@ -224,15 +183,8 @@ def _begin_from(training: Training, stage: Stage, network: SubpixelNet) -> None:
     action = "correct begin_from in the train file"
     folder = beside if beside.is_dir() else require_bundle(given, action=action)
     found = load_cascade(read_bundle(folder))
-    theirs = (found.coarse if stage == "coarse" else found.fine).state_dict()
-    wanted = network.state_dict()
-    same = {
-        name: theirs.get(name, value)
-        for name, value in wanted.items()
-        if name in theirs or name.startswith(_EDGES)
-    }
     try:
-        network.load_state_dict(same)
+        network.load_state_dict(found.get_submodule(stage).state_dict())
     except RuntimeError as error:
         raise StudyError(
             "the weights to begin from are of another network",
@@ -250,9 +202,9 @@ def _trained_coarse(training: Training, device: torch.device) -> SubpixelNet:
     path = training.output / "coarse" / CHECKPOINT
     if not path.is_file():
         raise StudyError(
-            "this network learns on top of a coarse one, and there is none yet",
+            "the fine network learns on top of a coarse one, and there is none yet",
             where=training.output.name,
-            action="train the coarse stage first, or set simulated_coarse = 1",
+            action="train the coarse stage first, or set simulated_coarse = 1 in [fine]",
         )
     network = build_network(training.config.model.coarse).to(device).eval()
     network.load_state_dict(dict(load_checkpoint(path, device).average))
@@ -260,9 +212,9 @@ def _trained_coarse(training: Training, device: torch.device) -> SubpixelNet:
 
 
 def trained_cascade(training: Training) -> KneeCascade:
-    """The networks with the averaged weights of their best checkpoints.
+    """Both networks with the averaged weights of their best checkpoints.
 
-    The best one is the one that `[validation]` chose, else the last one.
+    The best one of the fine network is the one that `[validation]` chose, else the last one.
 
     Raises
     ------
@@ -271,23 +223,25 @@ def trained_cascade(training: Training) -> KneeCascade:
     """
     from kneeimg.training.checkpoint import load_checkpoint
 
-    last = training.stages[-1]
-    path = _best_checkpoint(training, last)
-    return _cascade(training, last, load_checkpoint(path).average)
+    path = _best_checkpoint(training, "fine")
+    return _cascade(training, {"fine": load_checkpoint(path).average})
 
 
-def _cascade(training: Training, stage: Stage, fine: Mapping[str, Tensor]) -> KneeCascade:
-    """The networks as they are after a stage, with given weights of the fine one."""
+def _cascade(training: Training, weights: Mapping[Stage, Mapping[str, Tensor]]) -> KneeCascade:
+    """Both networks; a stage without given weights takes its best checkpoint."""
     import torch
 
     from kneeimg.networks.cascade import KneeCascade
     from kneeimg.training.checkpoint import load_checkpoint
 
     with torch.random.fork_rng():  # the training must not notice that a network was made
-        model = KneeCascade(_spec_of(training, stage))
-    coarse = load_checkpoint(_best_checkpoint(training, "coarse")).average
-    model.coarse.load_state_dict(dict(coarse))
-    model.fine.load_state_dict(dict(fine))
+        model = KneeCascade(training.config.model)
+    stages: tuple[Stage, Stage] = ("coarse", "fine")
+    for stage in stages:
+        state = weights.get(stage)
+        if state is None:
+            state = load_checkpoint(_best_checkpoint(training, stage)).average
+        model.get_submodule(stage).load_state_dict(dict(state))
     return model.eval()
 
 
@@ -351,12 +305,13 @@ def export_bundle(training: Training) -> Path:
     from kneeimg.networks.bundle import write_bundle
     from kneeimg.training.checkpoint import load_checkpoint
 
+    names: tuple[Stage, Stage] = ("coarse", "fine")
     stages = {
         stage: {
             "iterations": load_checkpoint(_best_checkpoint(training, stage)).iteration,
             "seed": training.settings(stage).seed,
         }
-        for stage in training.stages
+        for stage in names
     }
     root = training.output / "bundle" / training.config.name
     write_bundle(

@@ -96,8 +96,7 @@ class TrainingSettings(Settings):
 
     Attributes
     ----------
-    stage : Which network learns: the coarse one, the fine one, or the correction of its edges
-        while the fine one stays as it is.
+    stage : Which network learns.
     iterations : Steps in all.
     seed : Everything random follows from it and the number of the step.
     held_out : Participants that are never trained on.
@@ -114,7 +113,7 @@ class TrainingSettings(Settings):
     pose, scan, optimiser : The parts.
     """
 
-    stage: Literal["coarse", "fine", "edges"]
+    stage: Literal["coarse", "fine"]
     iterations: Annotated[int, Field(ge=1)] = 20000
     seed: int = 1
     held_out: tuple[str, ...] = ()

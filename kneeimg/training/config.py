@@ -10,8 +10,6 @@ from kneeimg.networks.spec import CascadeSpec
 from kneeimg.settings.base import Settings
 from kneeimg.settings.training import TrainingSettings, ValidationSettings
 
-_STAGES = ("coarse", "fine", "edges")
-
 
 class DataSettings(Settings):
     """Table `[data]`.
@@ -25,7 +23,7 @@ class DataSettings(Settings):
         have disease drawn.
     donor : Label map of the SPL/NAC knee atlas that lends its soft tissue; empty draws simple
         soft tissue.
-    held_out : Participants that are never trained on; all stages obey.
+    held_out : Participants that are never trained on; both stages obey.
     """
 
     datalist: str = ""
@@ -45,7 +43,7 @@ class TrainFile(Settings):
     begin_from : A model bundle whose weights are trained on; empty starts from scratch.
     device : Where training runs; `auto` takes a graphics card when there is one.
     threads : Processor threads; 0 takes all.
-    data, model, coarse, fine, edges, validation : The parts.
+    data, model, coarse, fine, validation : The parts.
     """
 
     name: str = "knee_mr"
@@ -58,7 +56,6 @@ class TrainFile(Settings):
     model: CascadeSpec = CascadeSpec()
     coarse: TrainingSettings = TrainingSettings(stage="coarse")
     fine: TrainingSettings = TrainingSettings(stage="fine")
-    edges: TrainingSettings = TrainingSettings(stage="edges", iterations=4000, edge_steps=4000)
     validation: ValidationSettings = ValidationSettings()
 
     @model_validator(mode="before")
@@ -66,22 +63,20 @@ class TrainFile(Settings):
     def _name_the_stages(cls, values: object) -> object:
         """A table `[coarse]` says by its name which stage it is."""
         if isinstance(values, dict):
-            for stage in _STAGES:
+            for stage in ("coarse", "fine"):
                 if isinstance(values.get(stage), dict):
                     values = {**values, stage: {"stage": stage, **values[stage]}}
         return values
 
     @model_validator(mode="after")
     def _stages_fit(self) -> TrainFile:
-        for stage in _STAGES:
+        for stage in ("coarse", "fine"):
             if getattr(self, stage).stage != stage:
-                raise ValueError(f"[{stage}] holds settings of another stage")
+                raise ValueError(f"[{stage}] holds settings of the other stage")
         for stage, size, multiple in (
             ("coarse.coarse_size", self.coarse.coarse_size, self.model.coarse.multiple),
             ("fine.coarse_size", self.fine.coarse_size, self.model.coarse.multiple),
             ("fine.patch", self.fine.patch, self.model.fine.multiple),
-            ("edges.coarse_size", self.edges.coarse_size, self.model.coarse.multiple),
-            ("edges.patch", self.edges.patch, self.model.fine.multiple),
         ):
             if any(n % m for n, m in zip(size, multiple, strict=True)):
                 raise ValueError(f"{stage} must be a multiple of {multiple}, found {size}")

@@ -17,7 +17,6 @@ from kneeimg.cli import app
 from kneeimg.core.anatomy import Tissue
 from kneeimg.errors import Finding, ReasonCode, StudyError
 from kneeimg.measure.agreement import ThicknessAgreement, TissueAgreement
-from kneeimg.networks.bundle import load_cascade, read_bundle
 from kneeimg.pipeline.checkpoint_choice import summarise
 from kneeimg.pipeline.evaluation import Case
 from kneeimg.pipeline.training import Training, export_bundle
@@ -36,19 +35,12 @@ fold = [2, 2, 2]
 in_channels = 9
 filters = [4, 4, 4]
 fold = [1, 2, 2]
-[model.fine.edges]
-filters = 4
 [coarse]
 iterations = 4
 coarse_size = [16, 16, 16]
 precision = "fp32"
 [fine]
 iterations = 4
-coarse_size = [16, 16, 16]
-patch = [8, 32, 32]
-precision = "fp32"
-[edges]
-iterations = 3
 coarse_size = [16, 16, 16]
 patch = [8, 32, 32]
 precision = "fp32"
@@ -71,11 +63,6 @@ def train_file(tmp_path: Path) -> Path:
     path = tmp_path / "train.toml"
     path.write_text(TRAIN_FILE, "utf-8")
     return path
-
-
-def without_edges(train_file: Path) -> None:
-    text = train_file.read_text("utf-8")
-    train_file.write_text(text.replace("[model.fine.edges]\nfilters = 4\n", ""), "utf-8")
 
 
 def run(*arguments: object) -> str:
@@ -111,40 +98,18 @@ def test_a_scan_that_cannot_be_measured_counts_against_a_checkpoint() -> None:
     assert summarise(1000, [case(0.9, 0.1, math.nan)], []).thickness_error_mm == pytest.approx(0.55)
 
 
-def test_all_stages_then_a_bundle_without_a_validation(train_file: Path) -> None:
+def test_both_stages_then_a_bundle_without_a_validation(train_file: Path) -> None:
     run("train", train_file, "--stage", "coarse")
     run("train", train_file, "--stage", "fine", "--until", "2")
-    run("train", train_file, "--stage", "edges")
     training = Training.read(train_file)
-    fine = load_checkpoint(training.output / "fine" / "last.pt").average
-    edges = load_checkpoint(training.output / "edges" / "last.pt").average
-    for name, value in fine.items():
-        assert edges[name].equal(value), f"{name} was to stay"
-    learned = {name: value for name, value in edges.items() if name not in fine}
-    assert set(learned) == {name for name in edges if name.startswith("edges.")}
-    assert float(learned["edges.last.weight"].abs().max()) > 0.0
     bundle = export_bundle(training)
     about = json.loads((bundle / "configs" / "metadata.json").read_text("utf-8"))["training"]
     assert about["coarse"]["iterations"] == 4
     assert about["fine"]["iterations"] == 2
-    assert about["edges"]["iterations"] == 3
-    shipped = load_cascade(read_bundle(bundle)).fine.state_dict()
-    assert all(shipped[name].equal(value) for name, value in edges.items())
-
-
-def test_edges_are_corrected_only_where_the_model_says_so(train_file: Path) -> None:
-    from kneeimg.pipeline.training import train_stage
-
-    without_edges(train_file)
-    training = Training.read(train_file)
-    assert training.stages == ("coarse", "fine")
-    with pytest.raises(StudyError, match=r"model\.fine\.edges"):
-        train_stage(training, "edges", lambda step: None, lambda found: None)
 
 
 @pytest.mark.slow
 def test_the_checkpoint_that_did_best_is_kept_and_shipped(train_file: Path) -> None:
-    without_edges(train_file)
     with train_file.open("a", encoding="utf-8") as file:
         file.write('[validation]\npeople = ["B"]\nevery = 2\nfamilies = ["t1"]\n')
     training = Training.read(train_file)

@@ -24,14 +24,14 @@ from kneeimg.networks.bundle import (
     write_bundle,
 )
 from kneeimg.networks.cascade import KneeCascade
-from kneeimg.networks.spec import CascadeSpec, EdgeSpec, NetworkSpec
+from kneeimg.networks.spec import CascadeSpec, NetworkSpec
 from kneeimg.segment.models import find_bundle, installed_card, open_segmenter
 from kneeimg.settings.segmentation import SegmentationSettings
 
 SHIPPED = Path(__file__).parents[2] / "models" / "knee_mr"
 TINY = CascadeSpec(
     coarse=NetworkSpec(filters=(4, 4, 4), fold=(2, 2, 2)),
-    fine=NetworkSpec(in_channels=9, filters=(4, 4, 4), fold=(1, 2, 2), edges=EdgeSpec(filters=4)),
+    fine=NetworkSpec(in_channels=9, filters=(4, 4, 4), fold=(1, 2, 2)),
     window=(16, 32, 32),
 )
 

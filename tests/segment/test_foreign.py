@@ -16,7 +16,7 @@ from kneeimg.errors import KneeimgError, MaskError, ModelError, ReasonCode, Stud
 from kneeimg.io.label_schemes import load_scheme
 from kneeimg.networks.cascade import KneeCascade
 from kneeimg.networks.onnx import export_onnx, with_predictors
-from kneeimg.networks.spec import CascadeSpec, EdgeSpec, NetworkSpec
+from kneeimg.networks.spec import CascadeSpec, NetworkSpec
 from kneeimg.segment.foreign import (
     ForeignSegmenter,
     normalised,
@@ -204,15 +204,11 @@ def test_onnx_gives_what_torch_gives(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     spec = CascadeSpec(
         coarse=NetworkSpec(filters=(4, 4, 4), fold=(2, 2, 2)),
-        fine=NetworkSpec(
-            in_channels=9, filters=(4, 4, 4), fold=(1, 2, 2), edges=EdgeSpec(filters=4)
-        ),
+        fine=NetworkSpec(in_channels=9, filters=(4, 4, 4), fold=(1, 2, 2)),
         window=(16, 32, 32),
     )
     torch.manual_seed(3)
     model = KneeCascade(spec).eval()
-    assert model.fine.edges is not None
-    torch.nn.init.normal_(model.fine.edges.last.weight)  # untrained it corrects nothing
     paths = export_onnx(model, tmp_path)
     other = with_predictors(model, *(onnx_predictor(path) for path in paths))
     for ours, theirs, channels in ((model.coarse, other.coarse, 1), (model.fine, other.fine, 9)):
