@@ -16,6 +16,7 @@ def test_the_shipped_weights_are_those_of_its_metadata() -> None:
     bundle = read_bundle(root)
     model = load_cascade(bundle)  # refuses another hash, missing or misshapen weights
     assert model.spec == CascadeSpec()
+    assert bundle.name == "knee_mr"
     weights = root / "models" / "model.safetensors"
     assert weights.stat().st_size <= 30e6
     parameters = sum(value.numel() for value in model.parameters())
