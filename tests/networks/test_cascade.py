@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from kneeimg.core.anatomy import Side
-from kneeimg.networks.cascade import intensity_range, joint_box, scaled
+from kneeimg.core.grid import Grid
+from kneeimg.networks.cascade import KneeCascade, intensity_range, joint_box, run_cascade, scaled
 from kneeimg.networks.frame import frame_of, resample
-from kneeimg.networks.spec import CascadeSpec, NetworkSpec, build_network
+from kneeimg.networks.onnx import with_predictors
+from kneeimg.networks.spec import CascadeSpec, EdgeSpec, NetworkSpec, build_network
 from kneeimg.networks.subpixel import fold_voxels, unfold_voxels
 from kneeimg.phantoms.grids import slice_grid
 
@@ -105,3 +107,55 @@ def test_the_head_is_left_in_single_precision() -> None:
             rounded = network(x)
     assert [head.dtype for head in heads] == [torch.float32, torch.float32]
     assert 0 < float((exact - rounded).abs().max()) < 0.1
+
+
+def slab_logits(image: torch.Tensor, shift: int, blur: int) -> torch.Tensor:
+    """(n, 9, i, j, k) femur where it is dark, femoral cartilage where grey, else background.
+
+    Drawn `shift` voxels too high along k and unsure over `blur` voxels.
+    """
+    value = torch.cat(
+        [image[:, :1, ..., :1]] * shift + [image[:, :1, ..., : image.shape[4] - shift]], 4
+    )
+    classes = torch.cat([value >= 0.7, value < 0.3, (value >= 0.3) & (value < 0.7)], dim=1)
+    sure = torch.nn.functional.avg_pool3d(
+        torch.nn.functional.pad(classes.float(), [blur // 2, blur // 2, 0, 0, 0, 0], "replicate"),
+        (1, 1, blur),
+        stride=1,
+    )
+    return torch.cat([sure, torch.zeros((len(image), 6, *image.shape[2:]))], dim=1).add(1e-3).log()
+
+
+@pytest.mark.parametrize("edges", [None, EdgeSpec()])
+def test_edges_of_the_fine_network_go_where_the_scan_has_them(edges: EdgeSpec | None) -> None:
+    """A fine network that draws everything a voxel too high is put right by the image."""
+    spec = CascadeSpec(
+        coarse=NetworkSpec(filters=(4, 4, 4)),
+        fine=NetworkSpec(in_channels=9, filters=(4, 4, 4), fold=(1, 2, 2)),
+        window=(16, 48, 48),
+        edges=edges,
+    )
+    image = torch.full((40, 80, 80), 1.0)
+    image[:, :, :52] = 0.5
+    image[:, :, :40] = 0.1
+    image[0], image[-1] = 0.0, 1.0  # what becomes 0 and 1
+    model = with_predictors(
+        KneeCascade(spec),
+        lambda x: slab_logits(x, 0, 1),
+        lambda x: slab_logits(x, 1, 5),
+    )
+    grid = Grid((40, 80, 80), np.diag([-0.7, -0.4, 0.4, 1.0]), "2.25.1")
+    found = run_cascade(model, image, grid, Side.RIGHT)
+    assert found.fine is not None
+    assert found.fine_grid is not None
+    best = found.fine.argmax(dim=0)
+    middle = tuple(n // 2 for n in best.shape[:2])
+    line = best[middle]
+    heights_mm = found.fine_grid.to_mm(
+        np.stack([[*middle, k] for k in range(len(line))]).astype(float)
+    )[:, 2]
+    cartilage = heights_mm[np.flatnonzero(line.numpy() == 2)]
+    lowest, highest = cartilage.min(), cartilage.max()
+    off = 0.0 if edges else 0.4
+    assert lowest - 0.2 == pytest.approx(39.5 * 0.4 + off, abs=0.21)  # to half a voxel
+    assert highest + 0.2 == pytest.approx(51.5 * 0.4 + off, abs=0.21)
