@@ -20,11 +20,8 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.grid import Grid
 from kneeimg.networks.edges import correct_edges
 from kneeimg.networks.frame import frame_of, resample
-from kneeimg.networks.spec import CascadeSpec, Triple, build_network
+from kneeimg.networks.spec import CARTILAGE_CLASSES, CascadeSpec, Triple, build_network
 from kneeimg.networks.subpixel import SubpixelNet
-
-#: Classes whose presence makes a place part of the joint: the three cartilages.
-CARTILAGE_CLASSES = (2, 4, 6)
 
 #: Coarse voxels on each side of cartilage over which it is taken to hang together.
 _JOINING = 3

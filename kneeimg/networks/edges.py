@@ -15,10 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, softplus
 
-from kneeimg.networks.spec import EdgeSpec, TripleMm
+from kneeimg.networks.spec import (
+    BONE_CLASSES,
+    CARTILAGE_CLASSES,
+    MENISCUS_CLASSES,
+    EdgeSpec,
+    TripleMm,
+)
 
-#: Classes of cartilage and of the tissues that it is compared with: bone, menisci, the rest.
-_CARTILAGES, _RIVALS = (2, 4, 6), ((1, 3, 5), (7, 8), (0,))
+#: Classes of what cartilage is compared with: bone, menisci, the rest.
+_RIVALS = (BONE_CLASSES, MENISCUS_CLASSES, (0,))
 
 #: A voxel counts towards the look of a tissue from this probability on, fully at 1.
 _SURE_FROM = 0.7
@@ -54,7 +60,7 @@ def correct_edges(chance: Tensor, image: Tensor, spacing_mm: TripleMm, spec: Edg
     `chance`. Which cartilage it is, and what else it may be, stays as the network says.
     """
     image = image.float().clamp(max=_MOST_BRIGHT)
-    groups = [sum_of(chance, group) for group in (_CARTILAGES, *_RIVALS)]
+    groups = [chance[list(group)].sum(dim=0) for group in (CARTILAGE_CLASSES, *_RIVALS)]
     first = torch.stack(groups).clamp(min=_LEAST_CHANCE)
     own, rivals = first[0], first[1:]
     others = rivals.sum(dim=0)
@@ -67,16 +73,8 @@ def correct_edges(chance: Tensor, image: Tensor, spacing_mm: TripleMm, spec: Edg
         cartilage = torch.exp(-softplus(prior + heard))
     more, less = cartilage / own, (1.0 - cartilage) / others
     for value in range(len(chance)):
-        chance[value] *= more if value in _CARTILAGES else less
+        chance[value] *= more if value in CARTILAGE_CLASSES else less
     return chance
-
-
-def sum_of(chance: Tensor, group: tuple[int, ...]) -> Tensor:
-    """(i, j, k) probability of a group of classes."""
-    total = chance[group[0]].clone()
-    for value in group[1:]:
-        total += chance[value]
-    return total
 
 
 def odds_of_cartilage(

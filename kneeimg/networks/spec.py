@@ -37,6 +37,9 @@ CLASS_TISSUES = (
 #: Their names, as metadata and datalists spell them.
 CLASS_NAMES = tuple(tissue.name.lower().replace("_", " ") for tissue in CLASS_TISSUES)
 
+#: Channels of the bones, the cartilages and the menisci.
+BONE_CLASSES, CARTILAGE_CLASSES, MENISCUS_CLASSES = (1, 3, 5), (2, 4, 6), (7, 8)
+
 
 class NetworkSpec(Settings):
     """One network: a MONAI `DynUNet` behind a sub-pixel stem and head.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, interpolate
 
+from kneeimg.networks.spec import BONE_CLASSES, CARTILAGE_CLASSES
 from kneeimg.settings.training import PoseSettings, ScanSettings
 from kneeimg.training.acquisition import Acquisition, Box, acquire, draw_acquisition
 from kneeimg.training.contrast import Contrast, draw_contrast
@@ -24,7 +25,6 @@ _CARTILAGES = (
     Substance.TIBIAL_CARTILAGE,
     Substance.PATELLAR_CARTILAGE,
 )
-_BONE_CLASSES = (1, 3, 5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +203,7 @@ class SyntheticScan:
         anywhere: float = 0.15,
     ) -> TripleMm:
         """A place to look at closely: near cartilage, or with probability `anywhere` any bone."""
-        wanted = _BONE_CLASSES if rng.uniform() < anywhere else (2, 4, 6)
+        wanted = BONE_CLASSES if rng.uniform() < anywhere else CARTILAGE_CLASSES
         value = int(rng.choice(wanted))
         places = torch.nonzero(coarse.target == value)
         if len(places) == 0:

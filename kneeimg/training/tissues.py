@@ -7,6 +7,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from kneeimg.networks.spec import BONE_CLASSES
+
 
 class Substance(IntEnum):
     """Codes of a tissue map; finer than the classes of a network, because each has its contrast."""
@@ -133,7 +135,7 @@ def _give_cysts_to_bones(classes: NDArray[np.uint8], cyst: NDArray[np.bool_]) ->
                 beside = list(where)
                 beside[axis] = np.clip(where[axis] + step, 0, classes.shape[axis] - 1)
                 near = np.where(open_[tuple(beside)], 0, classes[tuple(beside)])
-                bone = np.isin(near, (1, 3, 5)) & (found == 0)
+                bone = np.isin(near, BONE_CLASSES) & (found == 0)
                 found[bone] = near[bone]
         if not found.any():
             return  # no bone beside it: it stays ignored
