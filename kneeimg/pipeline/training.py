@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kneeimg.training.loop import Step, Trainer
 
 Stage = Literal["coarse", "fine"]
+_STAGES: tuple[Stage, Stage] = ("coarse", "fine")
 Progress = Callable[[int, int, str], None]
 
 
@@ -132,16 +133,15 @@ def train_stage(
 
 
 def _choice(training: Training, stage: Stage, device: torch.device) -> CheckpointChoice | None:
-    """What chooses the checkpoint of the fine stage; None for the coarse one, which measures none.
-
-    A fine stage without a coarse one beside it cannot be validated.
-    """
+    """What chooses the checkpoint of the fine stage; the coarse one draws nothing to measure."""
     from kneeimg.pipeline.checkpoint_choice import CheckpointChoice
     from kneeimg.training.pool import list_pool
 
     if stage == "coarse" or not training.config.validation.people:
         return None
-    _last_checkpoint(training, "coarse")
+    _weights(
+        training, "coarse"
+    )  # without one nothing can be validated: say so before the first step
     folder = training.output / stage
     return CheckpointChoice(
         training.config.validation, list_pool(training.pool), folder, device.type
@@ -173,97 +173,97 @@ def _trainer(
 
 def _begin_from(training: Training, stage: Stage, network: SubpixelNet) -> None:
     """Load the weights of the bundle that is trained on."""
-    if not training.config.begin_from:
+    given = _given_weights(training, stage)
+    if given is None:
         return
-    from kneeimg.networks.bundle import load_cascade, read_bundle
-    from kneeimg.segment.models import require_bundle
-
-    given = training.config.begin_from
-    beside = training.folder / given
-    action = "correct begin_from in the train file"
-    folder = beside if beside.is_dir() else require_bundle(given, action=action)
-    found = load_cascade(read_bundle(folder))
     try:
-        network.load_state_dict(found.get_submodule(stage).state_dict())
+        network.load_state_dict(dict(given))
     except RuntimeError as error:
         raise StudyError(
             "the weights to begin from are of another network",
-            where=given,
+            where=training.config.begin_from,
             expected=f"[model.{stage}] as in the bundle",
             found=str(error).splitlines()[0],
         ) from error
 
 
+def _given_weights(training: Training, stage: Stage) -> Mapping[str, Tensor] | None:
+    """Weights of the bundle to begin from; None where training starts from scratch."""
+    given = training.config.begin_from
+    if not given:
+        return None
+    from kneeimg.networks.bundle import load_cascade, read_bundle
+    from kneeimg.segment.models import require_bundle
+
+    beside = training.folder / given
+    action = "correct begin_from in the train file"
+    folder = beside if beside.is_dir() else require_bundle(given, action=action)
+    return load_cascade(read_bundle(folder)).get_submodule(stage).state_dict()
+
+
 def _trained_coarse(training: Training, device: torch.device) -> SubpixelNet:
+    """The coarse network that the fine one stands on."""
     from kneeimg.networks.spec import build_network
+
+    network = build_network(training.config.model.coarse)
+    network.load_state_dict(dict(_weights(training, "coarse")))
+    return network.to(device).eval()
+
+
+def _weights(training: Training, stage: Stage) -> Mapping[str, Tensor]:
+    """Averaged weights of a stage's best checkpoint; if it has none, those to begin from."""
     from kneeimg.training.checkpoint import load_checkpoint
     from kneeimg.training.loop import CHECKPOINT
 
-    path = training.output / "coarse" / CHECKPOINT
-    if not path.is_file():
+    path = _best_checkpoint(training, stage)
+    if path is not None:
+        return load_checkpoint(path).average
+    given = _given_weights(training, stage)
+    if given is None:
         raise StudyError(
-            "the fine network learns on top of a coarse one, and there is none yet",
+            f"there is no {stage} network yet",
             where=training.output.name,
-            action="train the coarse stage first, or set simulated_coarse = 1 in [fine]",
+            expected=f"{stage}/{CHECKPOINT}, or weights to begin from",
+            action=f"kneeimg train CONFIG --stage {stage}, or set begin_from",
         )
-    network = build_network(training.config.model.coarse).to(device).eval()
-    network.load_state_dict(dict(load_checkpoint(path, device).average))
-    return network
+    return given
 
 
 def trained_cascade(training: Training) -> KneeCascade:
     """Both networks with the averaged weights of their best checkpoints.
 
-    The best one of the fine network is the one that `[validation]` chose, else the last one.
+    The best one of the fine network is the one that `[validation]` chose, else the last one. A
+    stage that was not trained keeps the weights that the training began from.
 
     Raises
     ------
     StudyError
-        If a stage has no checkpoint.
+        If a stage has neither.
     """
-    from kneeimg.training.checkpoint import load_checkpoint
-
-    path = _best_checkpoint(training, "fine")
-    return _cascade(training, {"fine": load_checkpoint(path).average})
+    return _cascade(training, {})
 
 
 def _cascade(training: Training, weights: Mapping[Stage, Mapping[str, Tensor]]) -> KneeCascade:
-    """Both networks; a stage without given weights takes its best checkpoint."""
+    """Both networks; a stage without given weights takes its best."""
     import torch
 
     from kneeimg.networks.cascade import KneeCascade
-    from kneeimg.training.checkpoint import load_checkpoint
 
     with torch.random.fork_rng():  # the training must not notice that a network was made
         model = KneeCascade(training.config.model)
-    stages: tuple[Stage, Stage] = ("coarse", "fine")
-    for stage in stages:
-        state = weights.get(stage)
-        if state is None:
-            state = load_checkpoint(_best_checkpoint(training, stage)).average
+    for stage in _STAGES:
+        state = weights.get(stage) or _weights(training, stage)
         model.get_submodule(stage).load_state_dict(dict(state))
     return model.eval()
 
 
-def _best_checkpoint(training: Training, stage: Stage) -> Path:
+def _best_checkpoint(training: Training, stage: Stage) -> Path | None:
+    """The checkpoint that validation chose, else the last one, else None."""
     from kneeimg.pipeline.checkpoint_choice import BEST
-
-    best = training.output / stage / BEST
-    return best if best.is_file() else _last_checkpoint(training, stage)
-
-
-def _last_checkpoint(training: Training, stage: Stage) -> Path:
     from kneeimg.training.loop import CHECKPOINT
 
-    path = training.output / stage / CHECKPOINT
-    if not path.is_file():
-        raise StudyError(
-            "a stage was never trained",
-            where=training.output.name,
-            expected=f"{stage}/{CHECKPOINT}",
-            action=f"kneeimg train CONFIG --stage {stage}",
-        )
-    return path
+    paths = (training.output / stage / name for name in (BEST, CHECKPOINT))
+    return next((path for path in paths if path.is_file()), None)
 
 
 @contextmanager
@@ -303,16 +303,8 @@ def _device(wanted: str, local: int) -> torch.device:
 def export_bundle(training: Training) -> Path:
     """Write the trained networks as a model folder that `kneeimg segment --model` takes."""
     from kneeimg.networks.bundle import write_bundle
-    from kneeimg.training.checkpoint import load_checkpoint
 
-    names: tuple[Stage, Stage] = ("coarse", "fine")
-    stages = {
-        stage: {
-            "iterations": load_checkpoint(_best_checkpoint(training, stage)).iteration,
-            "seed": training.settings(stage).seed,
-        }
-        for stage in names
-    }
+    stages = {stage: _origin(training, stage) for stage in _STAGES}
     root = training.output / "bundle" / training.config.name
     write_bundle(
         trained_cascade(training),
@@ -322,3 +314,17 @@ def export_bundle(training: Training) -> Path:
         about={"training": {**stages, "held_out": list(training.settings("fine").held_out)}},
     )
     return root
+
+
+def _origin(training: Training, stage: Stage) -> dict[str, object]:
+    """Where the weights of a stage are from, for the bundle's metadata."""
+    from kneeimg.training.checkpoint import load_checkpoint
+
+    begun: dict[str, object] = (
+        {"begin_from": training.config.begin_from} if training.config.begin_from else {}
+    )
+    path = _best_checkpoint(training, stage)
+    if path is None:
+        return begun
+    trained = load_checkpoint(path).iteration
+    return {**begun, "iterations": trained, "seed": training.settings(stage).seed}

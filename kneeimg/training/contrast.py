@@ -183,6 +183,9 @@ _PLAIN_TEXTURE: Level = (0.03, 0.2)
 _LAYERING: Mapping[str, Level] = {"t2_fs": (0.0, 1.2)}
 _USUAL_LAYERING: Level = (-0.35, 0.5)
 
+#: How often the line between two cartilages that touch is dark, and how often it is fluid.
+_SEAMS_DARK, _SEAMS_FLUID = 0.55, 0.25
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contrast:
@@ -230,6 +233,44 @@ def draw_contrast(families: Mapping[str, float], rng: np.random.Generator) -> Co
     mean = np.clip(mean, 0.0, 1.2)
     low, high = _LAYERING.get(family, _USUAL_LAYERING)
     return Contrast(family, mean, texture, float(rng.uniform(low, high)))
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """The line between two cartilages that touch.
+
+    Attributes
+    ----------
+    signal : Its brightness.
+    width_mm : How wide it is, both sides together.
+    """
+
+    signal: float
+    width_mm: float
+
+
+def draw_seam(contrast: Contrast, rng: np.random.Generator) -> Seam | None:
+    """A dark line, a film of fluid, or nothing.
+
+    A dark line is what the surfaces of two cartilages pressed together mostly show: their outermost
+    layer holds less water and its fibres lie flat.
+
+    Examples
+    --------
+    >>> flash = draw_contrast({"flash": 1.0}, np.random.default_rng(1))
+    >>> seam = draw_seam(flash, np.random.default_rng(3))
+    >>> seam is not None and 0.1 <= seam.width_mm <= 0.5
+    True
+    """
+    kind, shade, width = rng.uniform(size=3)
+    cartilage = float(contrast.mean[Substance.FEMORAL_CARTILAGE])
+    if kind < _SEAMS_DARK:
+        signal = (0.2 + 0.6 * shade) * cartilage
+    elif kind < _SEAMS_DARK + _SEAMS_FLUID:
+        signal = float(contrast.mean[Substance.FLUID])
+    else:
+        return None
+    return Seam(signal, float(0.1 + 0.4 * width))
 
 
 def _levels(ranges: Mapping[str, Level], rng: np.random.Generator) -> dict[str, float]:

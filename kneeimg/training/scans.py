@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool3d, interpolate
 from kneeimg.networks.spec import BONE_CLASSES, CARTILAGE_CLASSES
 from kneeimg.settings.training import PoseSettings, ScanSettings
 from kneeimg.training.acquisition import Acquisition, Box, acquire, draw_acquisition
-from kneeimg.training.contrast import Contrast, draw_contrast
+from kneeimg.training.contrast import Contrast, Seam, draw_contrast, draw_seam
 from kneeimg.training.pose import Pose, draw_pose
 from kneeimg.training.tissues import IGNORED_CLASS, Substance
 
@@ -25,6 +25,9 @@ _CARTILAGES = (
     Substance.TIBIAL_CARTILAGE,
     Substance.PATELLAR_CARTILAGE,
 )
+
+#: Width of the patches in which a line between two cartilages comes and goes.
+_SEAM_PATCH_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +102,7 @@ class SyntheticScan:
         self._texture = torch.as_tensor(self.contrast.texture, device=device)
         self._real_range = float(rng.uniform(0.0, 0.05)), float(rng.uniform(0.85, 1.1))
         self._grain_mm = float(np.exp(rng.uniform(np.log(0.8), np.log(5.0))))
+        self.seam: Seam | None = draw_seam(self.contrast, rng)
 
     def sample(
         self,
@@ -147,6 +151,7 @@ class SyntheticScan:
     def _coloured(self, codes: Tensor, points_mm: list[float]) -> Tensor:
         truth = self._signal(codes.to(torch.int64), points_mm)
         truth = self._layered(truth, codes, points_mm)
+        truth = self._seamed(truth, codes, points_mm)
         return self._fat_moved(truth, codes, points_mm)
 
     def _noise(self, shape: Triple, points_mm: list[float], grain_mm: float) -> Tensor:
@@ -170,9 +175,7 @@ class SyntheticScan:
         """Cartilage brighter or darker at its surface than at the bone."""
         if abs(self.contrast.layering) < 0.1:
             return truth
-        cartilage = torch.zeros_like(codes, dtype=torch.bool)
-        for code in _CARTILAGES:
-            cartilage |= codes == int(code)
+        cartilage = _is_cartilage(codes)
         if not bool(cartilage.any()):
             return truth
         bone = (
@@ -181,6 +184,19 @@ class SyntheticScan:
         near = _box_mean(bone, [max(1, round(0.8 / mm)) for mm in points_mm])
         change = 1.0 + self.contrast.layering * (0.25 - near) * 2.0
         return torch.where(cartilage, truth * change, truth)
+
+    def _seamed(self, truth: Tensor, codes: Tensor, points_mm: list[float]) -> Tensor:
+        """A line, here and there, where two cartilages touch."""
+        if self.seam is None:
+            return truth
+        shape = (codes.shape[0], codes.shape[1], codes.shape[2])
+        share = torch.zeros_like(truth)
+        for axis, mm in enumerate(points_mm):
+            # each cartilage gives half of the width, from the points that face the other one
+            facing = _facing(codes, axis) * min(1.0, 0.5 * self.seam.width_mm / mm)
+            share = torch.maximum(share, facing)
+        patchy = (0.7 + 0.5 * self._noise(shape, points_mm, _SEAM_PATCH_MM)).clamp(0.0, 1.0)
+        return truth + share * patchy * (self.seam.signal - truth)
 
     def _fat_moved(self, truth: Tensor, codes: Tensor, points_mm: list[float]) -> Tensor:
         shift = self.acquisition.fat_shift_mm
@@ -215,6 +231,25 @@ class SyntheticScan:
         point = (chosen - (shape - 1) / 2.0) * spacing + np.array(coarse.box.centre_mm)
         point = point + rng.uniform(-8, 8, 3)
         return float(point[0]), float(point[1]), float(point[2])
+
+
+def _facing(codes: Tensor, axis: int) -> Tensor:
+    """1 at points of a cartilage whose neighbour along an axis is another one, else 0."""
+    facing = torch.zeros_like(codes, dtype=torch.float32)
+    n = codes.shape[axis] - 1
+    one, other = codes.narrow(axis, 0, n), codes.narrow(axis, 1, n)
+    meet = ((one != other) & _is_cartilage(one) & _is_cartilage(other)).float()
+    facing.narrow(axis, 0, n).copy_(meet)
+    after = facing.narrow(axis, 1, n)
+    after.copy_(torch.maximum(after, meet))
+    return facing
+
+
+def _is_cartilage(codes: Tensor) -> Tensor:
+    found = torch.zeros_like(codes, dtype=torch.bool)
+    for code in _CARTILAGES:
+        found |= codes == int(code)
+    return found
 
 
 def _box_mean(volume: Tensor, steps: list[int]) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from kneeimg.cli import app
@@ -19,7 +20,7 @@ from kneeimg.errors import Finding, ReasonCode, StudyError
 from kneeimg.measure.agreement import ThicknessAgreement, TissueAgreement
 from kneeimg.pipeline.checkpoint_choice import summarise
 from kneeimg.pipeline.evaluation import Case
-from kneeimg.pipeline.training import Training, export_bundle
+from kneeimg.pipeline.training import Training, export_bundle, trained_cascade
 from kneeimg.training.checkpoint import load_checkpoint
 
 TRAIN_FILE = """
@@ -158,6 +159,25 @@ def test_weights_to_begin_from_are_a_folder_beside_the_file_or_a_model(train_fil
     train_file.write_text(f'begin_from = "knee_mr"\n{begin}', "utf-8")
     with pytest.raises(StudyError, match="of another network"):
         train_stage(Training.read(train_file), "coarse", *quiet)
+
+
+def test_a_stage_that_is_not_trained_keeps_the_weights_to_begin_from(train_file: Path) -> None:
+    run("train", train_file, "--stage", "coarse")
+    run("train", train_file, "--stage", "fine")
+    first = Training.read(train_file)
+    export_bundle(first)
+    again = train_file.with_name("again.toml")
+    begin = 'begin_from = "run/bundle/tiny"\noutput = "again"\n'
+    again.write_text(begin + train_file.read_text("utf-8"), "utf-8")
+    run("train", again, "--stage", "fine")
+    second = Training.read(again)
+    taken = trained_cascade(second).coarse.state_dict()
+    for name, value in trained_cascade(first).coarse.state_dict().items():
+        assert torch.equal(taken[name], value), name
+    bundle = export_bundle(second)
+    about = json.loads((bundle / "configs" / "metadata.json").read_text("utf-8"))["training"]
+    assert about["coarse"] == {"begin_from": "run/bundle/tiny"}
+    assert about["fine"] == {"begin_from": "run/bundle/tiny", "iterations": 4, "seed": 1}
 
 
 @pytest.mark.slow

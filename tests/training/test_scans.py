@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from kneeimg.settings.training import PoseSettings, ScanSettings, TrainingSettings
 from kneeimg.training.acquisition import Box, acquire, draw_acquisition
 from kneeimg.training.batches import disturbed_truth
-from kneeimg.training.contrast import FAMILIES, draw_contrast
+from kneeimg.training.contrast import FAMILIES, Seam, draw_contrast, draw_seam
 from kneeimg.training.scans import Knee, SyntheticScan, _box_mean
 from kneeimg.training.tissues import Substance, classes_of
 
@@ -164,3 +166,54 @@ def test_t2_weighting_may_hide_the_deep_layer() -> None:
     assert min(layering) >= 0.0
     assert max(layering) > 0.9
     assert max(draw_contrast({"dess": 1.0}, rng).layering for _ in range(50)) <= 0.5
+
+
+def slabs(gap: bool) -> Knee:
+    """Femoral cartilage above tibial cartilage; fluid of two voxels between them, or nothing."""
+    codes = np.full((64, 96, 48), Substance.MARROW_FEMUR, np.uint8)
+    codes[:, :, :30] = Substance.FEMORAL_CARTILAGE
+    codes[:, :, :24] = Substance.FLUID if gap else Substance.TIBIAL_CARTILAGE
+    codes[:, :, :22] = Substance.TIBIAL_CARTILAGE
+    codes[:, :, :16] = Substance.MARROW_TIBIA
+    return Knee(torch.from_numpy(codes), torch.from_numpy(classes_of(codes)), (0.7, 0.4, 0.4))
+
+
+def profile(gap: bool, seam: Seam | None) -> np.ndarray:
+    """Mean signal along k of a scan without texture in which both cartilages are equally bright."""
+    scan = SyntheticScan(slabs(gap), (44.8, 38.4, 19.2), STILL, CLEAN, (5,))
+    scan.contrast = replace(scan.contrast, layering=0.0)
+    scan.seam = seam
+    scan._texture = torch.zeros(256)
+    scan._mean = torch.zeros(256)
+    scan._mean[[int(Substance.FEMORAL_CARTILAGE), int(Substance.TIBIAL_CARTILAGE)]] = 1.0
+    scan._mean[int(Substance.FLUID)] = 1.0
+    codes = scan.knee.content
+    return scan._coloured(codes, [0.7, 0.4, 0.4]).mean(dim=(0, 1)).numpy()
+
+
+def test_a_line_is_drawn_where_two_cartilages_touch_and_nowhere_else() -> None:
+    plain = profile(False, None)
+    drawn = profile(False, Seam(signal=0.2, width_mm=0.4))
+    lost = plain - drawn
+    assert lost[[23, 24]] == pytest.approx(np.full(2, lost[23]), abs=0.02)
+    # half of the width of 0.4 mm on each side, in voxels of 0.4 mm: half of a voxel, where it is
+    assert 0.5 * 0.5 * 0.8 < lost[23] <= 0.5 * 0.8
+    assert np.abs(np.delete(lost, [23, 24])).max() < 1e-6
+
+
+def test_cartilages_with_fluid_between_them_have_no_line() -> None:
+    seam = Seam(signal=0.2, width_mm=0.4)
+    assert np.array_equal(profile(True, None), profile(True, seam))
+
+
+def test_lines_are_dark_bright_or_absent() -> None:
+    contrast = draw_contrast({"dess": 1.0}, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    seams = [draw_seam(contrast, rng) for _ in range(300)]
+    level = contrast.mean[Substance.FEMORAL_CARTILAGE]
+    drawn = [seam for seam in seams if seam is not None]
+    assert 40 <= len(seams) - len(drawn) <= 80
+    dark = sum(seam.signal < 0.81 * level for seam in drawn)
+    assert 140 <= dark <= 190
+    fluid = contrast.mean[Substance.FLUID]
+    assert {seam.signal for seam in drawn if seam.signal > 0.81 * level} == {float(fluid)}
