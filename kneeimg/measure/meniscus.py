@@ -19,7 +19,7 @@ from kneeimg.errors import ReasonCode
 from kneeimg.geometry.affines import spacing_of
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.frames import BoneFrame, tibia_frame
-from kneeimg.measure.surfaces import mesh_level_set, sample, smooth
+from kneeimg.measure.surfaces import evened, mesh_level_set, sample, smooth
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -175,8 +175,10 @@ def _position(
     """Extrusion and coverage; a quantity that this meniscus does not have is left out."""
     tibia, plate, frame, outward = plateau
     field, affine = knee.fraction(tissue, box), knee.local_affine(box)
-    sigma = settings.sigma_soft_mm if knee.label_map.is_soft else settings.sigma_hard_mm
-    mesh = mesh_level_set(smooth(field, affine, sigma), affine, settings.sigma_normal_mm)
+    soft = knee.label_map.is_soft
+    smoothed = smooth(field, affine, settings.sigma_soft_mm if soft else settings.sigma_hard_mm)
+    edges = evened(smoothed) if soft else smoothed
+    mesh = mesh_level_set(edges, affine, settings.sigma_normal_mm)
     values = {"coverage": _coverage_pct(field, affine, tibia, plate, settings)}
     if mesh is None:
         return values

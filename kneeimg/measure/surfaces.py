@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
@@ -34,6 +35,9 @@ SAMPLED = 1 << 14
 MARGIN_MM = 4.0
 #: Where Gaussians end, in sigmas.
 _TRUNCATE = 3.0
+#: Fractions nearer than this to 0 or 1 say no more than on which side of an edge they lie. Chosen
+#: for planes cut through voxels of 0.7 x 0.365 x 0.365 mm; sigmoid edges mind it less.
+_FAINT = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,7 @@ class LevelSets:
 
     Attributes
     ----------
-    bone : (i, j, k) fraction B of the bone.
+    bone : (i, j, k) fraction B of the bone; of a soft label map `evened`.
     union : (i, j, k) fraction U of the bone and its cartilage in `part`; elsewhere it is `bone`.
     affine : (4, 4) index to local mm.
     cartilage : Fraction of cartilage, not smoothed, in a box of its own.
@@ -95,7 +99,7 @@ class Mesh:
 
 
 def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -> LevelSets:
-    """Fields of a bone and its cartilage, bone cavities closed, both smoothed alike."""
+    """Fields of a bone and its cartilage, bone cavities closed, both treated alike."""
     soft = knee.label_map.is_soft
     sigma_mm = settings.sigma_soft_mm if soft else settings.sigma_hard_mm
     # to where nothing is left; fractions may go on, faintly, beyond the box of a tissue
@@ -124,6 +128,8 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     voxels = solid.sum(dtype=np.float64) if soft else np.count_nonzero(solid)
     bone_mm3 = float(voxels) * knee.label_map.grid.voxel_volume_mm3
     slope = steepest(sigma_mm / spacing_mm, _TRUNCATE)
+    if soft:
+        smoothed, union, slope = evened(smoothed), evened(union), np.ones(3)
     return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3, part, slope)
 
 
@@ -144,6 +150,30 @@ def _within(inner: Box, outer: Box) -> Box:
 def smooth(field: Amount, affine: FloatArray, sigma_mm: float, out: Field | None = None) -> Field:
     """Gaussian of `sigma_mm` along every axis; the image edge is continued outward."""
     return gaussian(field, sigma_mm / spacing_of(affine), _TRUNCATE, out)
+
+
+def evened(field: Field) -> Field:
+    """Fractions that change evenly with the distance from an edge; 0, 0.5 and 1 stay.
+
+    A fraction changes fast at an edge and slowly beside it. Read linearly between voxels, an edge
+    along a layer of voxels then lies up to 0.09 of a voxel from where it is, everywhere to the same
+    side. As a z-score of the normal distribution the fraction changes evenly.
+
+    Examples
+    --------
+    An edge 0.1 of a voxel beyond the middle of one: it holds 0.6 and the next one nothing.
+
+    >>> def edge(inside: float, outside: float) -> float:
+    ...     return round((inside - 0.5) / (inside - outside), 2)
+    >>> edge(0.6, 0.0)
+    0.17
+    >>> edge(*evened(np.array([0.6, 0.0])).tolist())
+    0.11
+    """
+    even = (field >= 0.5).astype(field.dtype)
+    edge = np.abs(field - 0.5) < 0.5 - _FAINT
+    even[edge] = 0.5 - ndtri(field[edge]) / (2.0 * ndtri(_FAINT))
+    return even
 
 
 def sample(field: Field, index: FloatArray) -> FloatArray:

@@ -8,12 +8,12 @@ from kneeimg.core.anatomy import Side
 from kneeimg.core.label_map import LabelMap
 from kneeimg.core.volume import Volume
 from kneeimg.errors import Finding, ReasonCode
+from kneeimg.networks.arithmetic import choose_precision
 from kneeimg.networks.bundle import Bundle, load_cascade
 from kneeimg.segment.devices import (
     Attempt,
     attempts,
     choose_device,
-    choose_precision,
     first_that_fits,
 )
 from kneeimg.segment.mr import ModelCard

@@ -1,16 +1,13 @@
-"""Where a network runs and in which arithmetic, and what happens when memory runs short."""
+"""Where a network runs, and what happens when memory runs short."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from kneeimg.errors import Finding, ModelError, ReasonCode, StudyError
-from kneeimg.settings.segmentation import Device, Precision
-
-if TYPE_CHECKING:
-    import torch
+from kneeimg.settings.segmentation import Device
 
 Triple = tuple[int, int, int]
 Result = TypeVar("Result")
@@ -46,25 +43,6 @@ def choose_device(wanted: Device) -> str:
             action="use --device auto or cpu",
         )
     return "cuda" if there and wanted != "cpu" else "cpu"
-
-
-def choose_precision(wanted: Precision, device: str) -> torch.dtype:
-    """float32 or bfloat16; `auto` takes bfloat16 where the device computes it in hardware."""
-    import torch
-
-    if wanted == "auto":
-        wanted = "bf16" if _has_bf16(device) else "fp32"
-    return torch.bfloat16 if wanted == "bf16" else torch.float32
-
-
-def _has_bf16(device: str) -> bool:
-    import torch
-
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # private in torch, but the only place that tells hardware from emulation
-    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in tests)
 
 
 def attempts(device: str, window: Triple, multiple: Triple) -> Iterator[Attempt]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kneeimg.settings.base import Settings
+from kneeimg.settings.segmentation import Precision
 
 Range = tuple[float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -108,7 +109,7 @@ class TrainingSettings(Settings):
         the coarse network's own.
     edge_steps : The last iterations, which learn from cross-entropy alone. Dice, which counts
         beside it until then, finds small tissues soon but draws them too large.
-    precision : Arithmetic inside the network.
+    precision : Arithmetic inside the network; `auto` takes bf16 where the device computes it.
     save_every : Iterations between checkpoints.
     pose, scan, optimiser : The parts.
     """
@@ -123,7 +124,7 @@ class TrainingSettings(Settings):
     patch: tuple[int, int, int] = (40, 96, 96)
     simulated_coarse: Share = 0.3
     edge_steps: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "auto"
     save_every: Annotated[int, Field(ge=1)] = 200
     pose: PoseSettings = PoseSettings()
     scan: ScanSettings = ScanSettings()

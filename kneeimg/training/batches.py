@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, interpolate
 
+from kneeimg.networks.arithmetic import choose_precision
 from kneeimg.networks.cascade import intensity_range, probabilities, scaled
 from kneeimg.networks.spec import CLASS_NAMES, CascadeSpec
 from kneeimg.networks.subpixel import SubpixelNet
@@ -129,7 +130,7 @@ class Batches:
 
     @property
     def _precision(self) -> torch.dtype:
-        return torch.bfloat16 if self._settings.precision == "bf16" else torch.float32
+        return choose_precision(self._settings.precision, self._device.type)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kneeimg.errors import StudyError
+from kneeimg.networks.arithmetic import choose_precision
 from kneeimg.networks.subpixel import SubpixelNet
 from kneeimg.settings.training import TrainingSettings
 from kneeimg.training.batches import Batch, Batches
@@ -123,9 +124,8 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"
-        ):
+        precision = choose_precision(self.settings.precision, self._device.type)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=precision is torch.bfloat16):
             logits = self._stepper(batch.input)
         loss = segmentation_loss(
             logits, batch.target, batch.unknown, dice=dice_weight(self.iteration, self.settings)

@@ -1,4 +1,4 @@
-"""Device, precision and the ways around a full memory."""
+"""Devices and the ways around a full memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from kneeimg.segment.devices import (
     Attempt,
     attempts,
     choose_device,
-    choose_precision,
     first_that_fits,
     smaller_window,
 )
@@ -24,15 +23,6 @@ def test_a_gpu_that_is_asked_for_and_absent_is_said(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == choose_device("cuda") == "cuda"
     assert choose_device("cpu") == "cpu"
-
-
-def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_precision("fp32", "cpu") is torch.float32
-    assert choose_precision("bf16", "cpu") is torch.bfloat16
-    for has, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-            monkeypatch.setattr(torch.cpu, name, lambda has=has: has, raising=False)
-        assert choose_precision("auto", "cpu") is expected
 
 
 def test_ways_go_from_the_best_to_the_smallest() -> None:

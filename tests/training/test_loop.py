@@ -88,6 +88,19 @@ def test_after_a_step_small_numbers_are_numbers_again(pool: Path, tmp_path: Path
         assert np.nextafter(np.float64(0.0), 1.0) * 1.0 > 0.0
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_half_precision_is_used_where_the_processor_computes_it(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: there, raising=False)
+    run = trainer(pool, tmp_path, precision="auto")
+    seen: list[bool] = []
+    run.network.register_forward_pre_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    list(run.steps(1))
+    assert seen == [there]
+
+
 def test_a_step_is_saved_once(pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
     monkeypatch.setattr(loop, "save_checkpoint", lambda state, path: saved.append(state.iteration))
