@@ -21,12 +21,29 @@ from kneeimg.phantoms.grids import demo_grid
 from kneeimg.phantoms.knee import KneePhantom
 
 POSE = RigidTransform(rotation([0.3, 1.0, -0.4], 8.0), np.array([3.0, -2.0, 4.0]))
+#: Of both visits. Whole vertices of about 0.3 mm² count as bare or covered, so one pair of poses
+#: says little about a bite of 10 mm².
+PAIRS = (
+    (None, POSE),
+    (
+        RigidTransform(rotation([-0.8, 0.2, 0.5], 6.0), np.array([-1.3, 2.2, 0.7])),
+        RigidTransform(rotation([0.5, -0.3, 0.8], 10.0), np.array([2.4, 1.1, -3.6])),
+    ),
+    (
+        RigidTransform(rotation([0.1, 0.9, 0.6], 4.0), np.array([0.6, -3.1, 1.9])),
+        RigidTransform(rotation([-0.6, 0.7, -0.2], 11.0), np.array([-4.2, 0.3, 2.5])),
+    ),
+)
 PLATES = ("MT", "LT", "MF", "LF", "TrF", "P")
 
 
 @lru_cache(maxsize=4)
 def visit(denuded: tuple[DenudedPatch, ...] = (), moved: bool = False) -> KneeMorphometry:
-    phantom = KneePhantom(Side.RIGHT, denuded=denuded, **({"pose": POSE} if moved else {}))
+    return visit_in(POSE if moved else None, denuded)
+
+
+def visit_in(pose: RigidTransform | None, denuded: tuple[DenudedPatch, ...]) -> KneeMorphometry:
+    phantom = KneePhantom(Side.RIGHT, denuded=denuded, **({"pose": pose} if pose else {}))
     return measure_knee(phantom.label_map(demo_grid()), Side.RIGHT)
 
 
@@ -69,23 +86,33 @@ LARGE = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patches, tolerance_mm2", [(SMALL, 2.0), (LARGE, 6.0)])
+@pytest.mark.parametrize("patches, pairs, tolerance_mm2", [(SMALL, 3, 1.2), (LARGE, 1, 6.0)])
 def test_lost_area_is_found_and_bone_area_kept(
-    patches: tuple[DenudedPatch, ...], tolerance_mm2: float
+    patches: tuple[DenudedPatch, ...], pairs: int, tolerance_mm2: float
 ) -> None:
-    """The follow-up lies in another pose on the same voxels; the area removed is exact."""
-    found, after, before = compared(visit(), visit(patches, moved=True)), truth(patches), truth()
+    """The follow-up lies in another pose on the same voxels; the area removed is exact.
+
+    The tolerance holds for the mean over pairs of poses.
+    """
+    after, before = truth(patches), truth()
+    lost: dict[str, list[float]] = {plate: [] for plate in PLATES}
+    for first, second in PAIRS[:pairs]:
+        found = compared(visit_in(first, ()), visit_in(second, patches))
+        for plate in PLATES:
+            lost[plate].append(row_of(found, plate, "dAB").change)
+            area = row_of(found, plate, "tAB")
+            assert area.baseline == area.followup
+            assert area.baseline == pytest.approx(before[plate, "tAB"], rel=0.015), plate
+            change = row_of(found, plate, "ThCtAB_aMe").change
+            true = after[plate, "ThCtAB_aMe"] - before[plate, "ThCtAB_aMe"]
+            assert change == pytest.approx(true, abs=0.020), plate
     for plate in PLATES:
         assert before[plate, "dAB"] == 0.0
         assert after[plate, "dAB"] > 9.0, plate
-        lost = row_of(found, plate, "dAB").change
-        assert lost == pytest.approx(after[plate, "dAB"], abs=tolerance_mm2), plate
-        area = row_of(found, plate, "tAB")
-        assert area.baseline == area.followup
-        assert area.baseline == pytest.approx(before[plate, "tAB"], rel=0.015), plate
-        change = row_of(found, plate, "ThCtAB_aMe").change
-        true = after[plate, "ThCtAB_aMe"] - before[plate, "ThCtAB_aMe"]
-        assert change == pytest.approx(true, abs=0.020), plate
+        assert np.mean(lost[plate]) == pytest.approx(after[plate, "dAB"], abs=tolerance_mm2), (
+            plate,
+            lost[plate],
+        )
 
 
 @pytest.mark.slow
