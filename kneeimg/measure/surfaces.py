@@ -24,6 +24,7 @@ from kneeimg.geometry.meshes import connected_parts, vertex_area_vectors
 from kneeimg.geometry.sharing import in_pieces
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.cavities import Amount, close_cavities
+from kneeimg.measure.terraces import softened
 from kneeimg.settings.morphometry import MorphometrySettings
 
 FloatArray = NDArray[np.float64]
@@ -117,12 +118,16 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     reach = box  # of the smoothed bone
     if solid is given and not soft:
         reach = knee.box_of(bone.tissue, margin_mm=reach_mm)
+    over = np.minimum(cartilage, 1 - solid[part])
+    filled = solid
+    if cartilage.size and not soft:
+        filled, over = _without_terraces(solid, over, part, spacing_of(affine))
     smoothed = np.zeros(solid.shape, dtype=np.float32)
-    smooth(solid[_within(reach, box)], affine, sigma_mm, out=smoothed[_within(reach, box)])
+    smooth(filled[_within(reach, box)], affine, sigma_mm, out=smoothed[_within(reach, box)])
     union = smoothed[part]
     if cartilage.size:
         # smoothing is linear: U = B + C may be smoothed in parts, C only where it is
-        union = smooth(np.minimum(cartilage, 1 - solid[part]), affine, sigma_mm)
+        union = smooth(over, affine, sigma_mm)
         union += smoothed[part]
     start = (inner[0].start, inner[1].start, inner[2].start)
     voxels = solid.sum(dtype=np.float64) if soft else np.count_nonzero(solid)
@@ -131,6 +136,27 @@ def level_sets(knee: CanonicalKnee, bone: Bone, settings: MorphometrySettings) -
     if soft:
         smoothed, union, slope = evened(smoothed), evened(union), np.ones(3)
     return LevelSets(smoothed, union, affine, cartilage, start, bone_mm3, part, slope)
+
+
+def _without_terraces(
+    solid: Amount, over: Amount, part: Box, spacing_mm: FloatArray
+) -> tuple[Field, Field]:
+    """Fractions of a bone and, in a part of it, of its cartilage in place of hard masks."""
+    bone = softened(solid[part], over, spacing_mm)
+    cartilage = softened(solid[part] + over, over, spacing_mm) - bone
+    filled = solid.astype(np.float32)
+    filled[part] = bone
+    return filled, np.where(_with_neighbours(over > 0), cartilage, np.float32(0.0))
+
+
+def _with_neighbours(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask and the voxels beside it along the axes."""
+    wider = mask.copy()
+    for axis in range(3):
+        given, out = np.moveaxis(mask, axis, 0), np.moveaxis(wider, axis, 0)
+        out[1:] |= given[:-1]
+        out[:-1] |= given[1:]
+    return wider
 
 
 def _nothing(box: Box) -> Box:
