@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class ExitStatus(IntEnum):
@@ -236,7 +236,7 @@ class KneeimgError(Exception):
         return self.finding.code
 
     @classmethod
-    def from_finding(cls, finding: Finding) -> KneeimgError:
+    def from_finding(cls, finding: Finding) -> Self:
         """Raise-able error that carries an existing finding unchanged."""
         error = cls(finding.message, code=finding.code)
         error.finding = finding

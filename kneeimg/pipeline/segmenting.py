@@ -108,11 +108,23 @@ def read_scan(source: Path, echo: int | None) -> ReadScan:
     from kneeimg.io.dicom import read_volume
 
     rules = () if echo is None else (SeriesRule(kind="mri", echo_number=echo),)
-    series = one_series(source, "mri", StudyFile(series=rules))
+    try:
+        series = one_series(source, "mri", StudyFile(series=rules))
+    except InputError as error:
+        raise _without_study(error, echo) from error
     image, findings = read_volume(series)
     private = private_of(series)
     shown = tuple(redacted_finding(f, private) for f in (*series.findings, *findings))
     return ReadScan(image, ((series.side_source or "DICOM", series.side),), shown)
+
+
+def _without_study(error: InputError, echo: int | None) -> InputError:
+    """The same refusal with what to do where there is no study file to put rules into."""
+    if error.code is not ReasonCode.AMBIGUOUS_SERIES:
+        return error
+    folder = "give the folder of one series"
+    action = folder if echo is not None else f"choose an echo with --echo, or {folder}"
+    return type(error).from_finding(replace(error.finding, action=action))
 
 
 def _coarse(image: Volume) -> tuple[Finding, ...]:
