@@ -21,7 +21,7 @@ from kneeimg.core.anatomy import Bone
 from kneeimg.geometry.affines import apply_affine, from_linear, linear_map, spacing_of
 from kneeimg.geometry.gaussian import gaussian, steepest
 from kneeimg.geometry.meshes import connected_parts, vertex_area_vectors
-from kneeimg.geometry.sharing import in_pieces
+from kneeimg.geometry.sharing import each, in_pieces
 from kneeimg.measure.canonical import Box, CanonicalKnee
 from kneeimg.measure.cavities import Amount, close_cavities
 from kneeimg.measure.terraces import softened
@@ -142,11 +142,11 @@ def _without_terraces(
     solid: Amount, over: Amount, part: Box, spacing_mm: FloatArray
 ) -> tuple[Field, Field]:
     """Fractions of a bone and, in a part of it, of its cartilage in place of hard masks."""
-    bone = softened(solid[part], over, spacing_mm)
-    cartilage = softened(solid[part] + over, over, spacing_mm) - bone
+    masks = solid[part], solid[part] + over
+    bone, union = each(lambda mask: softened(mask, over, spacing_mm), masks)
     filled = solid.astype(np.float32)
     filled[part] = bone
-    return filled, np.where(_with_neighbours(over > 0), cartilage, np.float32(0.0))
+    return filled, np.where(_with_neighbours(over > 0), union - bone, np.float32(0.0))
 
 
 def _with_neighbours(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
