@@ -32,8 +32,8 @@ _FLAT, _STEEP = np.tan(np.deg2rad([4.0, 8.0]))
 _SLANTED = np.tan(np.deg2rad(12.0))
 #: Bone is looked at so far beyond its cartilage, mm.
 _BEYOND_MM = 2.0
-#: Where the heights end, nothing holds the surface on one side: distances up to which it keeps its
-#: own place, and from which on it takes all of the one from here, mm.
+#: Where a flat surface ends, nothing holds it on one side, and a crest is not flat: distances from
+#: there up to which it keeps its own place, and from which on it takes the one from here, mm.
 _LOOSE_MM, _HELD_MM = 1.0, 4.0
 #: Less flat surface than this is left as it is, mm²: hardly any of it lies so far from its border.
 _LEAST_MM2 = 30.0
@@ -96,8 +96,25 @@ def _terraces(
     mask: Amount, cartilage: Amount, spacing_mm: tuple[float, ...], step_mm: float
 ) -> Iterator[tuple[Whole, Whole, Whole, FloatArray]]:
     """Columns a, b, their last voxels and how far beyond their ends the surface lies, in voxels."""
-    least = _LEAST_MM2 / (spacing_mm[0] * spacing_mm[1])
     columns = _columns(mask, cartilage, step_mm)
+    for box, patch in _patches(columns, spacing_mm):
+        height_mm = columns.height_mm[box]
+        smooth_mm = least_bent(height_mm, patch, 0.5 * step_mm, spacing_mm)
+        slope = np.hypot(*np.gradient(smooth_mm, *spacing_mm))
+        share = np.clip((_STEEP - slope) / (_STEEP - _FLAT), 0.0, 1.0)
+        depth_mm = _depth(patch & (slope < _STEEP), spacing_mm)
+        share *= np.clip((depth_mm - _LOOSE_MM) / (_HELD_MM - _LOOSE_MM), 0.0, 1.0)
+        a, b = np.nonzero(share)
+        shift = ((smooth_mm - height_mm) * share)[a, b] / step_mm
+        yield a + box[0].start, b + box[1].start, columns.last[box][a, b], shift
+
+
+def _patches(
+    columns: _Columns, spacing_mm: tuple[float, ...]
+) -> Iterator[tuple[tuple[slice, slice], Bools]]:
+    """Boxes and the columns in them that may hold a flat surface; each plate by itself, so that
+    one does not depend on another."""
+    least = _LEAST_MM2 / (spacing_mm[0] * spacing_mm[1])
     plates, _ = label(columns.joint)
     for number, around in enumerate(find_objects(plates), start=1):
         if np.count_nonzero(plates[around] == number) < least:
@@ -105,21 +122,16 @@ def _terraces(
         box = _wider(around, spacing_mm, plates.shape)
         own = plates[box] == number
         near = columns.even[box] & (distance_transform_edt(~own, sampling=spacing_mm) <= _BEYOND_MM)
-        held = (_depth(near, spacing_mm) - _LOOSE_MM) / (_HELD_MM - _LOOSE_MM)
         parts, _ = label(near & (_slopes(columns.height_mm[box], near, spacing_mm) < _SLANTED))
         size = np.bincount(parts[own], minlength=int(parts.max()) + 1)
-        for part, within in enumerate(find_objects(parts), start=1):
-            if size[part] < least:
-                continue
-            patch, height_mm = parts[within] == part, columns.height_mm[box][within]
-            smooth_mm = least_bent(height_mm, patch, 0.5 * step_mm, spacing_mm)
-            slope = np.hypot(*np.gradient(smooth_mm, *spacing_mm))
-            share = np.clip((_STEEP - slope) / (_STEEP - _FLAT), 0.0, 1.0)
-            share *= np.clip(held[within], 0.0, 1.0) * patch
-            a, b = np.nonzero(share)
-            shift = ((smooth_mm - height_mm) * share)[a, b] / step_mm
-            a, b = a + within[0].start + box[0].start, b + within[1].start + box[1].start
-            yield a, b, columns.last[a, b], shift
+        for part, (a, b) in enumerate(find_objects(parts), start=1):
+            if size[part] >= least:
+                first, second = box[0].start, box[1].start
+                place = (
+                    slice(a.start + first, a.stop + first),
+                    slice(b.start + second, b.stop + second),
+                )
+                yield place, parts[a, b] == part
 
 
 def _columns(mask: Amount, cartilage: Amount, step_mm: float) -> _Columns:
