@@ -83,14 +83,14 @@ class EdgeSpec(Settings):
 
     Attributes
     ----------
-    trust : Weight of the network's own odds beside those of brightness: the network has seen the
-        brightness too, so less than 1.
+    trust : Weight of the network's own odds beside those of brightness; less than 1 says that it is
+        too sure of itself, and takes in more of what looks like cartilage around it.
     reach_mm : SD of the Gaussian over which the look of a tissue is gathered.
     near_mm : SD of the Gaussian that tells which voxels are near cartilage.
     rounds : How often looks are gathered, each time from what the round before has found.
     """
 
-    trust: Annotated[float, Field(gt=0, le=1)] = 0.7
+    trust: Annotated[float, Field(gt=0, le=1)] = 1.0
     reach_mm: Annotated[float, Field(gt=0, le=10)] = 1.5
     near_mm: Annotated[float, Field(gt=0, le=10)] = 1.0
     rounds: Annotated[int, Field(ge=1, le=4)] = 2

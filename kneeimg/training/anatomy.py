@@ -20,7 +20,7 @@ from kneeimg.training.anatomy_wear import narrow_joint, wear_cartilage
 from kneeimg.training.tissues import Substance
 
 #: Number of the way tissue maps are built; it grows with every change of the result.
-RECIPE = 3
+RECIPE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -57,7 +57,7 @@ class Disease:
 
         return cls(
             thinning=float(rng.uniform(0.0, 0.6) * min(1.0, 0.3 + stage)),
-            denuded_mm2=sizes(3.0, 20.0, 600.0),
+            denuded_mm2=sizes(6.0, 20.0, 800.0),
             defects=count(3.0),
             narrowing_mm=float(rng.uniform(0.0, 2.0) * stage),
             effusion=float(rng.choice([0.0, 0.2, 0.5, 1.0], p=[0.25, 0.25, 0.25, 0.25])),
