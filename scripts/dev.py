@@ -91,6 +91,8 @@ def check() -> None:
 
 def test(arguments: list[str]) -> None:
     workers = str(min(os.cpu_count() or 1, 8))
+    # one worker per core already; more threads in each would only wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     run("tests", PYTHON, "-m", "pytest", "-n", workers, *arguments)
 
 
